@@ -1,0 +1,109 @@
+//! What a connector says of itself. The registry is the one list that CLI help, JSON Schema, docs and `check` iterate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::Schema;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::format::{EncoderFactory, FileFormat};
+use crate::ids::{PipelineName, SinkName};
+use crate::sink::{Guarantee, Sink};
+use crate::source::Source;
+
+/// What a connector is built with. Secrets in `config` values are resolved already (and registered for redaction).
+#[derive(Clone)]
+pub struct BuildContext {
+    pub pipeline: PipelineName,
+    /// Folder of the project; relative paths in configuration start here.
+    pub project_dir: PathBuf,
+    /// Where local state lives (`.sluis/`): ledger, default lake.
+    pub state_dir: PathBuf,
+    /// `connections:` of the project, resolved: name -> `{ kind: {…} }`.
+    pub connections: Arc<serde_json::Map<String, Value>>,
+    /// `lake:` of the project, resolved; `{}` = the default: `<state_dir>/lake` with an SQLite catalog.
+    pub lake: Value,
+    pub clock: Arc<dyn Clock>,
+    /// `on_overwrite: replace`: sinks must be able to remove the rows of one source file.
+    pub replaces_files: bool,
+}
+
+/// A mistake in a connector's configuration that its JSON Schema cannot say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of keys below the connector's own: `["match"]`; empty = the whole.
+    pub at: Vec<String>,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// A kind of source: one key under `from:`.
+pub struct SourceDef {
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// JSON Schema of its configuration (from `schemars`; doc comments become the docs).
+    pub schema: fn() -> Schema,
+    /// Whether a format (`csv:`, `json:` …) must stand beside it.
+    pub needs_format: bool,
+    /// Checks without network or disk.
+    pub validate: fn(&Value) -> Vec<Problem>,
+    /// The columns its configuration adds, as an Arrow schema (captures, metadata columns); no network or disk.
+    pub constant_columns: fn(&Value) -> arrow_schema::SchemaRef,
+    pub build: fn(&BuildContext, &Value) -> Result<Arc<dyn Source>>,
+}
+
+/// A kind of target: one key under `into:` or `rejects:`.
+pub struct SinkDef {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub schema: fn() -> Schema,
+    pub validate: fn(&Value) -> Vec<Problem>,
+    /// What it would promise with this configuration, without connecting.
+    pub guarantee: fn(&Value) -> Guarantee,
+    pub build: fn(&BuildContext, &SinkName, &Value) -> Result<Arc<dyn Sink>>,
+}
+
+/// A file format.
+pub struct FormatDef {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub schema: fn() -> Schema,
+    pub validate: fn(&Value) -> Vec<Problem>,
+    pub reader: Option<fn(&Value) -> Result<Arc<dyn FileFormat>>>,
+    pub writer: Option<fn(&Value) -> Result<Arc<dyn EncoderFactory>>>,
+    /// The columns the configuration declares, as an Arrow schema, where it declares any; no network or disk.
+    pub declared_columns: fn(&Value) -> Option<arrow_schema::SchemaRef>,
+}
+
+/// Everything this build can talk to.
+pub struct Registry {
+    pub sources: Vec<&'static SourceDef>,
+    pub sinks: Vec<&'static SinkDef>,
+    pub formats: Vec<&'static FormatDef>,
+    /// Kinds of connection (`s3` …) with their JSON Schemas.
+    pub connections: Vec<ConnectionDef>,
+}
+
+/// A kind of connection: one key under a name in `connections:`.
+#[derive(Clone, Copy)]
+pub struct ConnectionDef {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub schema: fn() -> Schema,
+    pub validate: fn(&Value) -> Vec<Problem>,
+}
+
+impl Registry {
+    pub fn source(&self, name: &str) -> Option<&'static SourceDef> {
+        self.sources.iter().copied().find(|d| d.name == name)
+    }
+    pub fn sink(&self, name: &str) -> Option<&'static SinkDef> {
+        self.sinks.iter().copied().find(|d| d.name == name)
+    }
+    pub fn format(&self, name: &str) -> Option<&'static FormatDef> {
+        self.formats.iter().copied().find(|d| d.name == name)
+    }
+}
