@@ -4,6 +4,7 @@
 //! files staged invisibly and durably, and published by a repeatable step. Readers and Iceberg metadata use the same places.
 //! Deliberately not here: formats, patterns, pipelines.
 
+pub mod conformance;
 pub mod connection;
 pub mod http;
 pub mod local;
@@ -17,11 +18,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use sluis_core::{FileVersion, Result};
+use sluis_core::{Error, FileVersion, Result};
 
 /// A file as a listing shows it. `path` is relative to the storage's root, with `/`, never starting with one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,3 +118,25 @@ pub trait StagedWriter: Send {
 
 /// A shared storage.
 pub type StorageRef = Arc<dyn Storage>;
+
+/// A whole file in memory: for small files (metadata, manifests) and tests.
+///
+/// # Errors
+/// As [`Storage::read`].
+pub async fn read_all(storage: &dyn Storage, path: &str, expect: Option<&FileVersion>) -> Result<Bytes> {
+    let mut stream = storage.read(path, expect).await?;
+    let Some(first) = stream.try_next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = stream.try_next().await? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second);
+    while let Some(next) = stream.try_next().await? {
+        whole.extend_from_slice(&next);
+    }
+    Ok(whole.freeze())
+}
+
+/// Refuses a path that could lead out of a root, or that an URL cannot hold as it is.
+fn check_path(path: &str) -> Result<()> {
+    let wrong = path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == ".." || part == ".");
+    if wrong { Err(Error::config(format!("`{path}` is no path below a root: it starts with `/`, or a part of it is `.` or `..`"))) } else { Ok(()) }
+}
