@@ -1,1 +1,2 @@
 //! sluis-testkit
+pub mod services;
