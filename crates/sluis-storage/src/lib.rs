@@ -12,6 +12,7 @@ pub mod memory;
 pub mod retry;
 pub mod s3;
 pub mod url;
+mod web;
 
 use std::fmt::Debug;
 use std::ops::Range;

@@ -398,8 +398,7 @@ mod tests {
         assert!(staged(&storage).is_err());
         storage.set_faults(None);
         assert_eq!(storage.bytes("_sluis/p/main/1/a.staged").unwrap(), "01234");
-        let claimed =
-            StagedFile { target: "out/a".into(), size: 10, staging: Staging::Hidden { path: "_sluis/p/main/1/a.staged".into() } };
+        let claimed = StagedFile { target: "out/a".into(), size: 10, staging: Staging::Hidden { path: "_sluis/p/main/1/a.staged".into() } };
         assert_eq!(block_on(storage.publish(&claimed, IfExists::Fail)).unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(block_on(storage.sweep("p/main/", &[])).unwrap(), 1);
         assert!(storage.paths().is_empty());

@@ -124,12 +124,7 @@ mod tests {
     fn retries_what_may_pass_with_growing_pauses() {
         let noted = Noted::default();
         let backoff = Backoff { retries: 3, first: Duration::from_millis(100), most: Duration::from_millis(300) };
-        let done = block_on(with_backoff(
-            &backoff,
-            &noted,
-            "x",
-            |n| async move { if n < 3 { Err(Error::unavailable("busy")) } else { Ok(n) } },
-        ));
+        let done = block_on(with_backoff(&backoff, &noted, "x", |n| async move { if n < 3 { Err(Error::unavailable("busy")) } else { Ok(n) } }));
         assert_eq!(done.unwrap(), 3);
         assert_eq!(*noted.0.lock().unwrap(), [100, 200, 300].map(Duration::from_millis));
     }

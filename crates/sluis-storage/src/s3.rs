@@ -1,1 +1,601 @@
-//! s3
+//! S3 and what speaks it: a bucket, or a prefix in one.
+//!
+//! Staged = a multipart upload whose parts are all there and which is not completed; published = completed, which is one step.
+//! A marker object `_sluis/<scope>/<name>.upload` that names the target is written before an upload is begun, so that `sweep` finds
+//! every upload that was ever begun, also one whose beginner died before it could note its id. `sweep` removes the markers.
+//! Deliberately not here: versions of objects, bucket administration.
+
+mod client;
+mod credentials;
+mod profile;
+mod sts;
+mod sweep;
+mod upload;
+pub(crate) mod xml;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use reqwest::Method;
+use sluis_core::{Error, ErrorKind, FileVersion, Result};
+
+use self::client::{Call, Client, encoded};
+use self::upload::{Gather, Upload};
+use crate::connection::{Environment, S3Connection};
+use crate::local::HIDDEN;
+use crate::retry::{Backoff, Sleeper, TokioSleeper};
+use crate::web::{Answer, Web, WebOptions, is_local, last_modified};
+use crate::{Entry, IfExists, Published, StagedFile, StagedWriter, Staging, Storage};
+
+/// Large objects are read in ranges of this size, so many of them at once.
+const RANGE: u64 = 8 << 20;
+const RANGES_AT_ONCE: usize = 4;
+/// The largest object that one copy request takes.
+const LARGEST_COPY: u64 = 5 << 30;
+
+/// A bucket, or a prefix in one.
+#[derive(Debug, Clone)]
+pub struct S3Storage {
+    client: Arc<Client>,
+    /// Without a `/` at its ends; may be empty.
+    prefix: String,
+    root: String,
+    largest_copy: u64,
+}
+
+impl S3Storage {
+    /// Sets up the client; contacts nobody.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config`: an endpoint that is no URL, a profile or CA file that does not exist, keys that do not fit together.
+    pub fn connect(settings: &S3Connection, bucket: &str, prefix: &str, environment: &Environment) -> Result<S3Storage> {
+        Self::connect_with(settings, bucket, prefix, environment, Arc::new(TokioSleeper))
+    }
+
+    /// [`S3Storage::connect`] with the pauses between tries made by `sleeper`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_with(
+        settings: &S3Connection,
+        bucket: &str,
+        prefix: &str,
+        environment: &Environment,
+        sleeper: Arc<dyn Sleeper>,
+    ) -> Result<S3Storage> {
+        if let Some(problem) = settings.problems().into_iter().next() {
+            let error = Error::config(format!("S3 connection: {}", problem.message));
+            return Err(match problem.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        }
+        let prefix = prefix.trim_matches('/');
+        crate::check_path(prefix)?;
+        let found = credentials::find(settings, environment, sleeper.clone())?;
+        let path_style = settings.path_style.unwrap_or(found.endpoint.is_some());
+        let endpoint = found.endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", found.region));
+        let url = settings.endpoint_url(&endpoint)?;
+        // A bucket's dots are not covered by the certificate of `*.s3.…`.
+        let in_path = path_style || (bucket.contains('.') && url.scheme() == "https");
+        let base = endpoint.trim_end_matches('/');
+        let bucket_url = match base.split_once("://") {
+            Some((scheme, host)) if !in_path => format!("{scheme}://{bucket}.{host}"),
+            _ => format!("{base}/{}", encoded(bucket)),
+        };
+        let web = Web::new(&WebOptions {
+            ca_file: settings.ca_file.clone().or_else(|| environment.get("AWS_CA_BUNDLE").map(Into::into)),
+            timeout: settings.timeout.map_or(Duration::from_secs(30), |t| t.0),
+            local: url.host_str().is_some_and(is_local),
+            same_host: true,
+            ..WebOptions::default()
+        })?;
+        let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
+        let backoff = Backoff { retries: settings.retries.unwrap_or(8), ..Backoff::default() };
+        let client =
+            Client { web, credentials: found.credentials, region: found.region, url: bucket_url, bucket: bucket.to_owned(), backoff, sleeper };
+        Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY })
+    }
+
+    /// The key of a path.
+    fn key(&self, path: &str) -> Result<String> {
+        crate::check_path(path)?;
+        Ok(if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) })
+    }
+
+    /// The key prefix of a folder: ends with `/`, or is empty.
+    fn folder(&self, path: &str) -> Result<String> {
+        let key = self.key(path.trim_end_matches('/'))?;
+        Ok(if key.is_empty() || key.ends_with('/') { key } else { format!("{key}/") })
+    }
+
+    fn lister(&self, prefix: String, delimited: bool, start_after: Option<String>) -> Lister {
+        let below = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
+        Lister { client: self.client.clone(), prefix, delimited, start_after, token: None, below, done: false }
+    }
+
+    async fn head_key(&self, key: &str) -> Result<Option<Head>> {
+        let answer = self.client.call("look at", &Call::new(Method::HEAD, key)).await?;
+        match answer.status {
+            200 => Ok(Some(Head::of(&answer)?)),
+            404 => Ok(None),
+            _ => Err(self.client.refused("look at", key, &answer)),
+        }
+    }
+
+    /// What a repeated or refused completion finds: is what is there what was staged?
+    async fn published_before(&self, key: &str, size: u64, etag: Option<&str>) -> Result<Published> {
+        let place = format!("s3://{}/{key}", self.client.bucket);
+        match self.head_key(key).await? {
+            Some(head) if head.is(size, etag) => Ok(Published::Before),
+            Some(_) => Err(Error::new(ErrorKind::Conflict, format!("{place} exists and holds something else"))
+                .hint("the target was changed by someone else; move that object away, or choose another name for the output")),
+            None => Err(Error::new(ErrorKind::Conflict, format!("the staged upload of {place} is gone, and so is its target"))
+                .hint("somebody aborted the upload (a lifecycle rule of the bucket?) or removed the published object")),
+        }
+    }
+
+    async fn complete(&self, key: &str, upload: &str, parts: &[String], new: bool) -> Result<Completed> {
+        let mut answer = upload::complete(&self.client, key, upload, parts, new).await?;
+        if new && answer.status == 501 {
+            // The server does not know the condition; that nothing was there was looked at just before.
+            answer = upload::complete(&self.client, key, upload, parts, false).await?;
+        }
+        let code = xml::error(&answer.body).map(|e| e.code);
+        match (answer.status, code.as_deref()) {
+            // Not taken on trust from the status: an answer without an etag is no acknowledgement.
+            (200, None) if xml::parse::<xml::Joined>("completing an upload", &answer.body)?.etag.is_some() => Ok(Completed::Now),
+            (412, _) => Ok(Completed::Taken),
+            _ if upload::no_such_upload(&answer) => Ok(Completed::NoUpload),
+            (_, Some("InvalidPart" | "InvalidPartOrder")) => {
+                Err(Error::new(ErrorKind::Conflict, format!("parts of the staged upload of s3://{}/{key} are gone", self.client.bucket)))
+            }
+            _ => Err(self.client.refused("complete the upload of", key, &answer)),
+        }
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>, etag: Option<&str>) -> Result<Answer> {
+        get(&self.client, key, Some(range), etag).await
+    }
+
+    async fn copy(&self, from: &str, to: &str, head: &Head) -> Result<()> {
+        let source = format!("{}/{}", encoded(&self.client.bucket), encoded(from));
+        if head.size > self.largest_copy {
+            return self.copy_parts(&source, to, head).await;
+        }
+        let mut call = Call::new(Method::PUT, to).header("x-amz-copy-source", source).patience(upload::JOINING);
+        if let Some(etag) = &head.etag {
+            call = call.header("x-amz-copy-source-if-match", format!("\"{etag}\""));
+        }
+        let answer = self.client.call("copy to", &call).await?;
+        if answer.status == 200 && xml::error(&answer.body).is_none() { Ok(()) } else { Err(self.client.refused("copy to", to, &answer)) }
+    }
+
+    async fn copy_parts(&self, source: &str, to: &str, head: &Head) -> Result<()> {
+        let upload = Upload::begin(self.client.clone(), to.to_owned()).await?;
+        let size = (self.largest_copy / 5).max(head.size.div_ceil(10_000));
+        let ranges: Vec<_> = (0..head.size).step_by(size as usize).map(|at| (at, head.size.min(at + size) - 1)).collect();
+        let parts = stream::iter(ranges.into_iter().enumerate()).map(|(i, (from, to_byte))| {
+            let call = Call::new(Method::PUT, to)
+                .query("partNumber", (i + 1).to_string())
+                .query("uploadId", upload.id.clone())
+                .header("x-amz-copy-source", source)
+                .header("x-amz-copy-source-range", format!("bytes={from}-{to_byte}"))
+                .patience(upload::JOINING);
+            async move {
+                let answer = self.client.call("copy to", &call).await?;
+                if answer.status != 200 || xml::error(&answer.body).is_some() {
+                    return Err(self.client.refused("copy to", to, &answer));
+                }
+                Ok(xml::etag(&xml::parse::<xml::CopiedPart>("copying a part", &answer.body)?.etag))
+            }
+        });
+        let copied = parts.buffered(RANGES_AT_ONCE).try_collect::<Vec<_>>().await;
+        let done = match copied {
+            Ok(parts) => self.complete(to, &upload.id, &parts, false).await,
+            Err(e) => Err(e),
+        };
+        match done {
+            // Completed by a try whose answer was lost.
+            Ok(Completed::Now | Completed::NoUpload) => Ok(()),
+            Ok(Completed::Taken) => Err(Error::internal("an unconditional completion was refused by a condition")),
+            Err(e) => {
+                let _ = sweep::abort(&self.client, to, &upload.id).await;
+                Err(e)
+            }
+        }
+    }
+}
+
+enum Completed {
+    Now,
+    Taken,
+    NoUpload,
+}
+
+/// What a HEAD says.
+struct Head {
+    size: u64,
+    etag: Option<String>,
+    modified: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+impl Head {
+    fn of(answer: &Answer) -> Result<Head> {
+        let size = answer.header("content-length").and_then(|n| n.parse().ok());
+        Ok(Head {
+            size: size.ok_or_else(|| Error::unavailable("the S3 server does not say how large the object is"))?,
+            etag: answer.header("etag").map(xml::etag),
+            modified: last_modified(&answer.headers),
+        })
+    }
+    fn is(&self, size: u64, etag: Option<&str>) -> bool {
+        self.size == size && etag.is_none_or(|etag| self.etag.as_deref() == Some(etag))
+    }
+}
+
+/// A GET, of a range or of the whole, under the condition of an etag. Statuses 200, 206, 404, 412, 416 are the caller's to judge.
+async fn get(client: &Client, key: &str, range: Option<Range<u64>>, etag: Option<&str>) -> Result<Answer> {
+    let mut call = Call::new(Method::GET, key);
+    if let Some(range) = range {
+        call = call.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+    }
+    if let Some(etag) = etag {
+        call = call.header("if-match", format!("\"{etag}\""));
+    }
+    let answer = client.call("read", &call).await?;
+    let bucket_missing = answer.status == 404 && xml::error(&answer.body).is_some_and(|e| e.code == "NoSuchBucket");
+    if matches!(answer.status, 200 | 206 | 404 | 412 | 416) && !bucket_missing { Ok(answer) } else { Err(client.refused("read", key, &answer)) }
+}
+
+fn changed(client: &Client, key: &str, how: &str) -> Error {
+    Error::new(ErrorKind::SourceChanged, format!("s3://{}/{key} {how}", client.bucket))
+}
+
+/// Turns what is not the expected version into an error; gives the size of the whole object.
+fn judge(client: &Client, key: &str, answer: &Answer, expect: Option<&FileVersion>) -> Result<u64> {
+    match answer.status {
+        404 if expect.is_none() => return Err(Error::not_found(format!("s3://{}/{key} does not exist", client.bucket))),
+        404 => return Err(changed(client, key, "vanished")),
+        412 => return Err(changed(client, key, "changed")),
+        _ => {}
+    }
+    let whole = match answer.header("content-range").and_then(|r| r.rsplit_once('/')) {
+        Some((_, total)) => total.parse().map_err(|_| Error::unavailable("the S3 server does not say how large the object is"))?,
+        None => answer.body.len() as u64,
+    };
+    let Some(expect) = expect else { return Ok(whole) };
+    // A server that does not know the condition has sent what it has.
+    let same = match (&expect.etag, answer.header("etag")) {
+        (Some(expected), Some(is)) => *expected == xml::etag(is),
+        (Some(_), None) => false,
+        (None, _) => expect.modified.is_none_or(|at| last_modified(&answer.headers).is_some_and(|is| is.timestamp() == at.timestamp())),
+    };
+    if same && whole == expect.size { Ok(whole) } else { Err(changed(client, key, "changed")) }
+}
+
+/// Pages of a listing.
+struct Lister {
+    client: Arc<Client>,
+    prefix: String,
+    delimited: bool,
+    start_after: Option<String>,
+    token: Option<String>,
+    /// Length of the root's prefix, to be cut off.
+    below: usize,
+    done: bool,
+}
+
+impl Lister {
+    async fn next(&mut self) -> Result<Option<(Vec<Entry>, Vec<String>)>> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut call = Call::new(Method::GET, "").query("list-type", "2").query("encoding-type", "url");
+        if !self.prefix.is_empty() {
+            call = call.query("prefix", self.prefix.clone());
+        }
+        if self.delimited {
+            call = call.query("delimiter", "/");
+        }
+        call = match (&self.token, &self.start_after) {
+            (Some(token), _) => call.query("continuation-token", token.clone()),
+            (None, Some(after)) => call.query("start-after", after.clone()),
+            (None, None) => call,
+        };
+        let answer = self.client.call("list", &call).await?;
+        if answer.status != 200 {
+            return Err(self.client.refused("list", &self.prefix, &answer));
+        }
+        let page: xml::Page = xml::parse("a listing", &answer.body)?;
+        self.token = page.next_continuation_token.filter(|_| page.is_truncated);
+        self.done = self.token.is_none();
+        let encoding = page.encoding_type.as_deref();
+        let (mut files, mut folders) = (Vec::with_capacity(page.contents.len()), Vec::new());
+        for object in page.contents {
+            let key = xml::decoded(object.key, encoding)?;
+            // `folder/` objects are what consoles make of an empty folder.
+            if !key.ends_with('/') {
+                let path = key[self.below..].to_owned();
+                files.push(Entry { path, size: object.size, modified: object.last_modified, etag: object.etag.as_deref().map(xml::etag) });
+            }
+        }
+        for prefix in page.common_prefixes {
+            let prefix = xml::decoded(prefix.prefix, encoding)?;
+            folders.push(prefix[self.prefix.len()..].trim_end_matches('/').to_owned());
+        }
+        Ok(Some((files, folders)))
+    }
+}
+
+#[async_trait]
+impl Storage for S3Storage {
+    fn root(&self) -> &str {
+        &self.root
+    }
+
+    fn list(&self, prefix: &str, start_after: Option<&str>) -> BoxStream<'static, Result<Entry>> {
+        let folder = self.folder(prefix);
+        // Only compared, never opened: it need not be a proper path.
+        let after = start_after.map(|path| if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) });
+        let lister = match folder {
+            Ok(folder) => self.lister(folder, false, after),
+            Err(e) => return stream::iter([Err(e)]).boxed(),
+        };
+        stream::try_unfold((lister, VecDeque::new()), |(mut lister, mut page): (Lister, VecDeque<Entry>)| async move {
+            loop {
+                if let Some(entry) = page.pop_front() {
+                    return Ok(Some((entry, (lister, page))));
+                }
+                match lister.next().await? {
+                    Some((files, _)) => page = files.into(),
+                    None => return Ok(None),
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn sorted(&self) -> bool {
+        true
+    }
+
+    async fn list_folder(&self, prefix: &str) -> Result<(Vec<Entry>, Vec<String>)> {
+        let mut lister = self.lister(self.folder(prefix)?, true, None);
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        while let Some((more_files, more_folders)) = lister.next().await? {
+            files.extend(more_files);
+            folders.extend(more_folders);
+        }
+        Ok((files, folders))
+    }
+
+    async fn head(&self, path: &str) -> Result<Option<Entry>> {
+        if path.is_empty() || path.ends_with('/') {
+            return Ok(None);
+        }
+        let head = self.head_key(&self.key(path)?).await?;
+        Ok(head.map(|h| Entry { path: path.to_owned(), size: h.size, modified: h.modified, etag: h.etag }))
+    }
+
+    async fn read(&self, path: &str, expect: Option<&FileVersion>) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let key = self.key(path)?;
+        let etag = expect.and_then(|e| e.etag.as_deref());
+        // Of an empty object no range can be asked for.
+        let range = (expect.map(|e| e.size) != Some(0)).then_some(0..RANGE);
+        let mut first = get(&self.client, &key, range, etag).await?;
+        if first.status == 416 {
+            first = get(&self.client, &key, None, etag).await?;
+        }
+        let whole = judge(&self.client, &key, &first, expect)?;
+        let etag = first.header("etag").map(xml::etag);
+        let had = first.body.len() as u64;
+        let first = stream::iter((!first.body.is_empty()).then_some(Ok(first.body)));
+        if had >= whole {
+            return Ok(first.boxed());
+        }
+        let client = self.client.clone();
+        let rest = (had..whole).step_by(RANGE as usize).map(move |at| at..whole.min(at + RANGE));
+        let rest = stream::iter(rest).map(move |range| {
+            // In a task: it goes on while the reader is busy with what came before.
+            let task = tokio::spawn(next_range(client.clone(), key.clone(), range, etag.clone()));
+            async move { Aborted(task).await }
+        });
+        Ok(first.chain(rest.buffered(RANGES_AT_ONCE)).boxed())
+    }
+
+    async fn read_range(&self, path: &str, range: Range<u64>, expect: Option<&FileVersion>) -> Result<Bytes> {
+        let key = self.key(path)?;
+        if range.start >= range.end {
+            return Ok(Bytes::new());
+        }
+        let answer = self.get_range(&key, range.clone(), expect.and_then(|e| e.etag.as_deref())).await?;
+        if answer.status != 416 {
+            judge(&self.client, &key, &answer, expect)?;
+        }
+        if answer.status == 206 && answer.body.len() as u64 == range.end - range.start {
+            return Ok(answer.body);
+        }
+        if answer.status == 200 && answer.body.len() as u64 >= range.end {
+            return Ok(answer.body.slice(range.start as usize..range.end as usize));
+        }
+        Err(Error::new(
+            ErrorKind::CorruptInput,
+            format!("s3://{}/{key} is shorter than asked for: {}..{} is not in it", self.client.bucket, range.start, range.end),
+        ))
+    }
+
+    async fn stage(&self, target: &str, scope: &str, name: &str) -> Result<Box<dyn StagedWriter>> {
+        let marker = self.key(&format!("{HIDDEN}/{}/{name}{}", scope.trim_matches('/'), sweep::MARKER))?;
+        Ok(Box::new(Writer {
+            storage: self.clone(),
+            key: self.key(target)?,
+            target: target.to_owned(),
+            marker: Some(marker),
+            gather: Gather::new(),
+            upload: None,
+        }))
+    }
+
+    async fn publish(&self, file: &StagedFile, if_exists: IfExists) -> Result<Published> {
+        let Staging::Multipart { upload, parts, etag } = &file.staging else {
+            return Err(Error::internal(format!("{} was staged in another kind of storage than S3", file.target)));
+        };
+        let key = self.key(&file.target)?;
+        let new = if_exists == IfExists::Fail;
+        // Looked at first because some servers ignore the condition of the completion.
+        if new && self.head_key(&key).await?.is_some() {
+            return self.published_before(&key, file.size, etag.as_deref()).await;
+        }
+        match self.complete(&key, upload, parts, new).await? {
+            Completed::Now => Ok(Published::Now),
+            Completed::Taken | Completed::NoUpload => self.published_before(&key, file.size, etag.as_deref()).await,
+        }
+    }
+
+    async fn sweep(&self, scope_prefix: &str, keep: &[StagedFile]) -> Result<u64> {
+        sweep::sweep(self, scope_prefix, keep).await
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes, if_exists: IfExists) -> Result<()> {
+        let key = self.key(path)?;
+        let call = Call::new(Method::PUT, &key).body(bytes.clone());
+        let answer = match if_exists {
+            IfExists::Replace => self.client.call("write", &call).await?,
+            IfExists::Fail => {
+                let answer = self.client.call("write", &call.clone().header("if-none-match", "*")).await?;
+                match answer.status {
+                    501 if self.head_key(&key).await?.is_none() => self.client.call("write", &call).await?,
+                    412 | 501 => return self.already(path, &bytes).await,
+                    _ => answer,
+                }
+            }
+        };
+        if answer.status == 200 { Ok(()) } else { Err(self.client.refused("write", &key, &answer)) }
+    }
+
+    async fn create(&self, path: &str) -> Result<Box<dyn StagedWriter>> {
+        let key = self.key(path)?;
+        Ok(Box::new(Writer { storage: self.clone(), key, target: path.to_owned(), marker: None, gather: Gather::new(), upload: None }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.key(from)?, self.key(to)?);
+        match self.head_key(&from).await? {
+            Some(head) => self.copy(&from, &to, &head).await?,
+            None if self.head_key(&to).await?.is_some() => return Ok(()),
+            None => return Err(Error::not_found(format!("s3://{}/{from} does not exist", self.client.bucket))),
+        }
+        sweep::delete(&self.client, &from).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        sweep::delete(&self.client, &self.key(path)?).await
+    }
+}
+
+impl S3Storage {
+    /// A put was refused because there is something: was it we, in a try whose answer was lost?
+    async fn already(&self, path: &str, bytes: &Bytes) -> Result<()> {
+        let same = match self.head(path).await? {
+            Some(there) if there.size == bytes.len() as u64 => crate::read_all(self, path, None).await? == *bytes,
+            _ => false,
+        };
+        if same { Ok(()) } else { Err(Error::new(ErrorKind::Conflict, format!("{} exists and holds something else", self.address(path)))) }
+    }
+}
+
+async fn next_range(client: Arc<Client>, key: String, range: Range<u64>, etag: Option<String>) -> Result<Bytes> {
+    let answer = get(&client, &key, Some(range.clone()), etag.as_deref()).await?;
+    let same = etag.is_none() || answer.header("etag").map(xml::etag) == etag;
+    if answer.status == 206 && same && answer.body.len() as u64 == range.end - range.start {
+        Ok(answer.body)
+    } else {
+        Err(changed(&client, &key, "changed while it was read"))
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Aborted(tokio::task::JoinHandle<Result<Bytes>>);
+
+impl Future for Aborted {
+    type Output = Result<Bytes>;
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(cx).map(|done| match done {
+            Ok(result) => result,
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            Err(_) => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
+        })
+    }
+}
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Writes an object: staged (with a marker), or at its place.
+struct Writer {
+    storage: S3Storage,
+    key: String,
+    target: String,
+    marker: Option<String>,
+    gather: Gather,
+    upload: Option<Upload>,
+}
+
+impl Writer {
+    async fn upload(&mut self) -> Result<&mut Upload> {
+        if self.upload.is_none() {
+            let client = &self.storage.client;
+            if let Some(marker) = &self.marker {
+                sweep::mark(client, marker, &self.key).await?;
+            }
+            self.upload = Some(Upload::begin(client.clone(), self.key.clone()).await?);
+        }
+        self.upload.as_mut().ok_or_else(|| Error::internal("an upload was begun and is not there"))
+    }
+}
+
+#[async_trait]
+impl StagedWriter for Writer {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        for part in self.gather.push(bytes) {
+            self.upload().await?.send(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<StagedFile> {
+        let (rest, size) = (self.gather.rest(), self.gather.total);
+        if self.marker.is_none() && self.upload.is_none() {
+            // Small: one request does it.
+            self.storage.put(&self.target, rest, IfExists::Replace).await?;
+            return Ok(StagedFile { staging: Staging::Hidden { path: self.target.clone() }, target: self.target, size });
+        }
+        let upload = self.upload().await?;
+        if !rest.is_empty() {
+            upload.send(rest).await?;
+        }
+        let (parts, etag) = upload.settle().await?;
+        let id = upload.id.clone();
+        if self.marker.is_none() {
+            match self.storage.complete(&self.key, &id, &parts, false).await? {
+                Completed::Now => {}
+                Completed::Taken | Completed::NoUpload => {
+                    self.storage.published_before(&self.key, size, etag.as_deref()).await?;
+                }
+            }
+        }
+        Ok(StagedFile { target: self.target, size, staging: Staging::Multipart { upload: id, parts, etag } })
+    }
+}
+
+#[cfg(test)]
+mod tests;
