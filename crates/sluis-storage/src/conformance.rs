@@ -1,4 +1,4 @@
-//! The suite that every [`Storage`] must pass: run by this crate's tests against each of ours, and by crates that bring another one.
+//! The suite that every [`crate::Storage`] must pass: run by this crate's tests against each of ours, and by crates that bring another one.
 //!
 //! Each function takes an empty storage and panics with what does not hold.
 

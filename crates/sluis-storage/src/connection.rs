@@ -275,7 +275,9 @@ fn unknown(name: &str, connections: &Map<String, Value>) -> Error {
 
 /// Where environment variables come from: the process, or a test.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Lookup>);
+
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// The process's own.

@@ -7,7 +7,9 @@
 
 mod client;
 mod credentials;
+mod list;
 mod profile;
+mod read;
 mod sts;
 mod sweep;
 mod upload;
@@ -25,6 +27,7 @@ use reqwest::Method;
 use sluis_core::{Error, ErrorKind, FileVersion, Result};
 
 use self::client::{Call, Client, encoded};
+use self::list::Lister;
 use self::upload::{Gather, Upload};
 use crate::connection::{Environment, S3Connection};
 use crate::local::HIDDEN;
@@ -32,9 +35,6 @@ use crate::retry::{Backoff, Sleeper, TokioSleeper};
 use crate::web::{Answer, Web, WebOptions, is_local, last_modified};
 use crate::{Entry, IfExists, Published, StagedFile, StagedWriter, Staging, Storage};
 
-/// Large objects are read in ranges of this size, so many of them at once.
-const RANGE: u64 = 8 << 20;
-const RANGES_AT_ONCE: usize = 4;
 /// The largest object that one copy request takes.
 const LARGEST_COPY: u64 = 5 << 30;
 
@@ -159,10 +159,6 @@ impl S3Storage {
         }
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>, etag: Option<&str>) -> Result<Answer> {
-        get(&self.client, key, Some(range), etag).await
-    }
-
     async fn copy(&self, from: &str, to: &str, head: &Head) -> Result<()> {
         let source = format!("{}/{}", encoded(&self.client.bucket), encoded(from));
         if head.size > self.largest_copy {
@@ -195,7 +191,7 @@ impl S3Storage {
                 Ok(xml::etag(&xml::parse::<xml::CopiedPart>("copying a part", &answer.body)?.etag))
             }
         });
-        let copied = parts.buffered(RANGES_AT_ONCE).try_collect::<Vec<_>>().await;
+        let copied = parts.buffered(read::AT_ONCE).try_collect::<Vec<_>>().await;
         let done = match copied {
             Ok(parts) => self.complete(to, &upload.id, &parts, false).await,
             Err(e) => Err(e),
@@ -236,100 +232,6 @@ impl Head {
     }
     fn is(&self, size: u64, etag: Option<&str>) -> bool {
         self.size == size && etag.is_none_or(|etag| self.etag.as_deref() == Some(etag))
-    }
-}
-
-/// A GET, of a range or of the whole, under the condition of an etag. Statuses 200, 206, 404, 412, 416 are the caller's to judge.
-async fn get(client: &Client, key: &str, range: Option<Range<u64>>, etag: Option<&str>) -> Result<Answer> {
-    let mut call = Call::new(Method::GET, key);
-    if let Some(range) = range {
-        call = call.header("range", format!("bytes={}-{}", range.start, range.end - 1));
-    }
-    if let Some(etag) = etag {
-        call = call.header("if-match", format!("\"{etag}\""));
-    }
-    let answer = client.call("read", &call).await?;
-    let bucket_missing = answer.status == 404 && xml::error(&answer.body).is_some_and(|e| e.code == "NoSuchBucket");
-    if matches!(answer.status, 200 | 206 | 404 | 412 | 416) && !bucket_missing { Ok(answer) } else { Err(client.refused("read", key, &answer)) }
-}
-
-fn changed(client: &Client, key: &str, how: &str) -> Error {
-    Error::new(ErrorKind::SourceChanged, format!("s3://{}/{key} {how}", client.bucket))
-}
-
-/// Turns what is not the expected version into an error; gives the size of the whole object.
-fn judge(client: &Client, key: &str, answer: &Answer, expect: Option<&FileVersion>) -> Result<u64> {
-    match answer.status {
-        404 if expect.is_none() => return Err(Error::not_found(format!("s3://{}/{key} does not exist", client.bucket))),
-        404 => return Err(changed(client, key, "vanished")),
-        412 => return Err(changed(client, key, "changed")),
-        _ => {}
-    }
-    let whole = match answer.header("content-range").and_then(|r| r.rsplit_once('/')) {
-        Some((_, total)) => total.parse().map_err(|_| Error::unavailable("the S3 server does not say how large the object is"))?,
-        None => answer.body.len() as u64,
-    };
-    let Some(expect) = expect else { return Ok(whole) };
-    // A server that does not know the condition has sent what it has.
-    let same = match (&expect.etag, answer.header("etag")) {
-        (Some(expected), Some(is)) => *expected == xml::etag(is),
-        (Some(_), None) => false,
-        (None, _) => expect.modified.is_none_or(|at| last_modified(&answer.headers).is_some_and(|is| is.timestamp() == at.timestamp())),
-    };
-    if same && whole == expect.size { Ok(whole) } else { Err(changed(client, key, "changed")) }
-}
-
-/// Pages of a listing.
-struct Lister {
-    client: Arc<Client>,
-    prefix: String,
-    delimited: bool,
-    start_after: Option<String>,
-    token: Option<String>,
-    /// Length of the root's prefix, to be cut off.
-    below: usize,
-    done: bool,
-}
-
-impl Lister {
-    async fn next(&mut self) -> Result<Option<(Vec<Entry>, Vec<String>)>> {
-        if self.done {
-            return Ok(None);
-        }
-        let mut call = Call::new(Method::GET, "").query("list-type", "2").query("encoding-type", "url");
-        if !self.prefix.is_empty() {
-            call = call.query("prefix", self.prefix.clone());
-        }
-        if self.delimited {
-            call = call.query("delimiter", "/");
-        }
-        call = match (&self.token, &self.start_after) {
-            (Some(token), _) => call.query("continuation-token", token.clone()),
-            (None, Some(after)) => call.query("start-after", after.clone()),
-            (None, None) => call,
-        };
-        let answer = self.client.call("list", &call).await?;
-        if answer.status != 200 {
-            return Err(self.client.refused("list", &self.prefix, &answer));
-        }
-        let page: xml::Page = xml::parse("a listing", &answer.body)?;
-        self.token = page.next_continuation_token.filter(|_| page.is_truncated);
-        self.done = self.token.is_none();
-        let encoding = page.encoding_type.as_deref();
-        let (mut files, mut folders) = (Vec::with_capacity(page.contents.len()), Vec::new());
-        for object in page.contents {
-            let key = xml::decoded(object.key, encoding)?;
-            // `folder/` objects are what consoles make of an empty folder.
-            if !key.ends_with('/') {
-                let path = key[self.below..].to_owned();
-                files.push(Entry { path, size: object.size, modified: object.last_modified, etag: object.etag.as_deref().map(xml::etag) });
-            }
-        }
-        for prefix in page.common_prefixes {
-            let prefix = xml::decoded(prefix.prefix, encoding)?;
-            folders.push(prefix[self.prefix.len()..].trim_end_matches('/').to_owned());
-        }
-        Ok(Some((files, folders)))
     }
 }
 
@@ -385,49 +287,12 @@ impl Storage for S3Storage {
 
     async fn read(&self, path: &str, expect: Option<&FileVersion>) -> Result<BoxStream<'static, Result<Bytes>>> {
         let key = self.key(path)?;
-        let etag = expect.and_then(|e| e.etag.as_deref());
-        // Of an empty object no range can be asked for.
-        let range = (expect.map(|e| e.size) != Some(0)).then_some(0..RANGE);
-        let mut first = get(&self.client, &key, range, etag).await?;
-        if first.status == 416 {
-            first = get(&self.client, &key, None, etag).await?;
-        }
-        let whole = judge(&self.client, &key, &first, expect)?;
-        let etag = first.header("etag").map(xml::etag);
-        let had = first.body.len() as u64;
-        let first = stream::iter((!first.body.is_empty()).then_some(Ok(first.body)));
-        if had >= whole {
-            return Ok(first.boxed());
-        }
-        let client = self.client.clone();
-        let rest = (had..whole).step_by(RANGE as usize).map(move |at| at..whole.min(at + RANGE));
-        let rest = stream::iter(rest).map(move |range| {
-            // In a task: it goes on while the reader is busy with what came before.
-            let task = tokio::spawn(next_range(client.clone(), key.clone(), range, etag.clone()));
-            async move { Aborted(task).await }
-        });
-        Ok(first.chain(rest.buffered(RANGES_AT_ONCE)).boxed())
+        read::whole(&self.client, key, expect).await
     }
 
     async fn read_range(&self, path: &str, range: Range<u64>, expect: Option<&FileVersion>) -> Result<Bytes> {
         let key = self.key(path)?;
-        if range.start >= range.end {
-            return Ok(Bytes::new());
-        }
-        let answer = self.get_range(&key, range.clone(), expect.and_then(|e| e.etag.as_deref())).await?;
-        if answer.status != 416 {
-            judge(&self.client, &key, &answer, expect)?;
-        }
-        if answer.status == 206 && answer.body.len() as u64 == range.end - range.start {
-            return Ok(answer.body);
-        }
-        if answer.status == 200 && answer.body.len() as u64 >= range.end {
-            return Ok(answer.body.slice(range.start as usize..range.end as usize));
-        }
-        Err(Error::new(
-            ErrorKind::CorruptInput,
-            format!("s3://{}/{key} is shorter than asked for: {}..{} is not in it", self.client.bucket, range.start, range.end),
-        ))
+        read::range(&self.client, &key, range, expect).await
     }
 
     async fn stage(&self, target: &str, scope: &str, name: &str) -> Result<Box<dyn StagedWriter>> {
@@ -507,36 +372,6 @@ impl S3Storage {
             _ => false,
         };
         if same { Ok(()) } else { Err(Error::new(ErrorKind::Conflict, format!("{} exists and holds something else", self.address(path)))) }
-    }
-}
-
-async fn next_range(client: Arc<Client>, key: String, range: Range<u64>, etag: Option<String>) -> Result<Bytes> {
-    let answer = get(&client, &key, Some(range.clone()), etag.as_deref()).await?;
-    let same = etag.is_none() || answer.header("etag").map(xml::etag) == etag;
-    if answer.status == 206 && same && answer.body.len() as u64 == range.end - range.start {
-        Ok(answer.body)
-    } else {
-        Err(changed(&client, &key, "changed while it was read"))
-    }
-}
-
-/// A task that ends when nobody waits for it any more.
-struct Aborted(tokio::task::JoinHandle<Result<Bytes>>);
-
-impl Future for Aborted {
-    type Output = Result<Bytes>;
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx).map(|done| match done {
-            Ok(result) => result,
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
-        })
-    }
-}
-
-impl Drop for Aborted {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

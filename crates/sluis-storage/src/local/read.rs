@@ -49,10 +49,8 @@ fn open_version(full: &Path, expect: Option<&FileVersion>) -> Result<(File, u64)
         Err(e) if absent(&e) && expect.is_some() => return Err(changed(full, "vanished").source(e)),
         Err(e) => return Err(failed("read", full, e)),
     };
-    if let Some(expect) = expect {
-        if !same(&meta, expect) {
-            return Err(changed(full, "changed"));
-        }
+    if expect.is_some_and(|expect| !same(&meta, expect)) {
+        return Err(changed(full, "changed"));
     }
     Ok((file, meta.len()))
 }

@@ -129,10 +129,8 @@ impl CredentialProvider for AssumeRole {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut held = self.held.lock().await;
         let now = self.clock.now();
-        if let Some((credential, until)) = held.as_ref() {
-            if *until - now > MARGIN {
-                return Ok(credential.clone());
-            }
+        if let Some((credential, _)) = held.as_ref().filter(|(_, until)| *until - now > MARGIN) {
+            return Ok(credential.clone());
         }
         match self.ask().await {
             Ok((credential, until)) => {

@@ -241,6 +241,36 @@ async fn a_bucket_that_anybody_may_read_is_read_without_a_signature() {
 }
 
 #[tokio::test]
+async fn a_private_certificate_authority() {
+    let minio = MinIo::start_tls();
+    let bucket = minio.bucket("tls");
+    let mut settings = settings(&minio);
+    settings.retries = Some(1);
+    let strange = S3Storage::connect(&settings, &bucket, "", &nobody()).unwrap();
+    let e = strange.head("a").await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unavailable);
+    assert!(e.hint_text().unwrap().contains("ca_file"), "{e:?}");
+    settings.ca_file = Some(MinIo::ca_file());
+    let s = S3Storage::connect(&settings, &bucket, "", &nobody()).unwrap();
+    s.put("a", Bytes::from_static(b"a"), IfExists::Fail).await.unwrap();
+    assert_eq!(read_all(&s, "a", None).await.unwrap(), "a");
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_and_its_credentials_work() {
+    let minio = MinIo::shared();
+    let bucket = minio.bucket("role");
+    let mut settings = settings(minio);
+    settings.role_arn = Some("arn:minio:iam:::role/x".into());
+    settings.sts_endpoint = Some(minio.endpoint.clone());
+    let s = S3Storage::connect(&settings, &bucket, "", &nobody()).unwrap();
+    s.put("a", Bytes::from_static(b"a"), IfExists::Fail).await.unwrap();
+    assert_eq!(read_all(&s, "a", None).await.unwrap(), "a");
+    let used = s.client.credentials.as_ref().unwrap().get_credential().await.unwrap();
+    assert!(used.key_id != minio.access && used.token.is_some(), "temporary ones");
+}
+
+#[tokio::test]
 async fn folder_objects_of_consoles_are_no_files() {
     let (s, bucket) = fresh("");
     let (status, body) = MinIo::shared().request("PUT", &format!("/{bucket}/folder/"), b"");

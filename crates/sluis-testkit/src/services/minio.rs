@@ -11,6 +11,8 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 
 use super::{Service, binary, free_port, http};
 
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/services/certificates");
+
 /// A MinIO server with an empty folder.
 pub struct MinIo {
     /// `http://127.0.0.1:port`, or `https://localhost:port` with certificates.
@@ -31,9 +33,18 @@ impl MinIo {
         Self::start_with(None)
     }
 
-    /// The same over TLS; `certificates` holds `public.crt` and `private.key` for `localhost`.
-    pub fn start_tls(certificates: &Path) -> MinIo {
-        Self::start_with(Some(certificates))
+    /// The same over TLS, with a certificate for `localhost` that only [`MinIo::ca_file`] vouches for.
+    ///
+    /// # Panics
+    /// As [`MinIo::start`].
+    pub fn start_tls() -> MinIo {
+        Self::start_with(Some(Path::new(CERTIFICATES)))
+    }
+
+    /// The authority that signed the certificate of [`MinIo::start_tls`]. Its own key was thrown away; the server's is in this
+    /// repository, for tests only.
+    pub fn ca_file() -> PathBuf {
+        Path::new(CERTIFICATES).join("ca.crt")
     }
 
     /// The one that all tests of this process share. Use a bucket of your own: [`MinIo::bucket`].
@@ -106,7 +117,15 @@ impl MinIo {
             std::fs::create_dir(self.folder.join("data").join(&name)).expect("a bucket");
             return name;
         }
-        let (status, body) = self.request("PUT", &format!("/{name}"), b"");
+        // It says that it is ready a little before it is.
+        let end = Instant::now() + Duration::from_secs(60);
+        let (status, body) = loop {
+            let (status, body) = self.request("PUT", &format!("/{name}"), b"");
+            if status != 503 || Instant::now() > end {
+                break (status, body);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
         assert_eq!(status, 200, "cannot make the bucket {name}: {body}");
         name
     }

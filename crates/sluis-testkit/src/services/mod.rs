@@ -17,8 +17,8 @@ use std::time::Duration;
 /// # Panics
 /// If it is not there.
 pub fn binary(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
     let path = target.join("services/bin").join(name);
     assert!(path.is_file(), "{} is not there: run `cargo xtask services` once (it builds the services that tests need)", path.display());
     path
@@ -37,7 +37,8 @@ struct Service {
 
 impl Service {
     fn start(command: &mut Command, folder: &std::path::Path) -> Service {
-        const GUARD: &str = r#"folder="$1"; shift; "$@" >"$folder/log" 2>&1 & p=$!; cat >/dev/null; kill -9 $p 2>/dev/null; wait $p 2>/dev/null; rm -rf "$folder""#;
+        const GUARD: &str =
+            r#"folder="$1"; shift; "$@" >"$folder/log" 2>&1 & p=$!; cat >/dev/null; kill -9 $p 2>/dev/null; wait $p 2>/dev/null; rm -rf "$folder""#;
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(GUARD).arg("guard").arg(folder).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
