@@ -76,7 +76,7 @@ pub struct S3Connection {
     pub serves: Vec<String>,
     /// Longest wait for a connection, an answer or the next bytes. Default: `30s`.
     pub timeout: Option<HumanDuration>,
-    /// How often a request that failed in a way that may pass is tried again. Default: 8.
+    /// How often a request that failed in a way that may pass is tried again. Default: 6.
     pub retries: Option<u32>,
 }
 
@@ -99,7 +99,7 @@ pub struct HttpConnection {
     pub serves: Vec<String>,
     /// Longest wait for a connection, an answer or the next bytes. Default: `30s`.
     pub timeout: Option<HumanDuration>,
-    /// How often a request that failed in a way that may pass is tried again. Default: 8.
+    /// How often a request that failed in a way that may pass is tried again. Default: 6.
     pub retries: Option<u32>,
 }
 

@@ -105,7 +105,7 @@ impl HttpStorage {
         let root = base.as_str().trim_end_matches('/').to_owned();
         let root = percent_decode_str(&root).decode_utf8().map(|r| r.into_owned()).unwrap_or(root);
         let path = file.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
-        let backoff = Backoff { retries: settings.retries.unwrap_or(8), ..Backoff::default() };
+        let backoff = Backoff { retries: settings.retries.unwrap_or(6), ..Backoff::default() };
         Ok((HttpStorage { inner: Arc::new(Inner { web, backoff, sleeper, base, root, file }) }, path))
     }
 }
@@ -242,6 +242,8 @@ impl Inner {
             404 | 410 => Error::not_found(format!("{place} does not exist")),
             401 | 403 | 407 => Error::new(ErrorKind::Permission, format!("{place} may not be read: the server answered {status}"))
                 .hint("give an `http` connection with `bearer` or `headers`, and say what it is `for`"),
+            300..=399 => Error::config(format!("{place} is somewhere else: the server answered {status}"))
+                .hint("it redirects to another host, where the headers of this connection are not sent: use that address"),
             _ => Error::new(ErrorKind::Unavailable, format!("{place}: the server answered {status}")).retry(Retry::Never),
         }
     }

@@ -68,6 +68,8 @@ impl S3Storage {
         environment: &Environment,
         sleeper: Arc<dyn Sleeper>,
     ) -> Result<S3Storage> {
+        let allowed = environment.get("AWS_ALLOW_HTTP").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        let settings = &S3Connection { allow_http: settings.allow_http || allowed, ..settings.clone() };
         if let Some(problem) = settings.problems().into_iter().next() {
             let error = Error::config(format!("S3 connection: {}", problem.message));
             return Err(match problem.hint {
@@ -96,7 +98,7 @@ impl S3Storage {
             ..WebOptions::default()
         })?;
         let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-        let backoff = Backoff { retries: settings.retries.unwrap_or(8), ..Backoff::default() };
+        let backoff = Backoff { retries: settings.retries.unwrap_or(6), ..Backoff::default() };
         let client =
             Client { web, credentials: found.credentials, region: found.region, url: bucket_url, bucket: bucket.to_owned(), backoff, sleeper };
         Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY })
@@ -398,6 +400,23 @@ impl Writer {
     }
 }
 
+/// What is written at its place has no marker: a writer that is given up aborts its upload at once.
+/// (One whose process dies leaves it to the bucket's lifecycle rules.)
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let (None, Some(upload), Ok(runtime)) = (&self.marker, self.upload.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (client, key) = (self.storage.client.clone(), std::mem::take(&mut self.key));
+        runtime.spawn(async move {
+            let id = upload.id.clone();
+            // First the parts that are on their way, so that none arrives after the abort.
+            drop(upload);
+            if let Err(error) = sweep::abort(&client, &key, &id).await {
+                tracing::warn!(key, %error, "an abandoned upload could not be aborted");
+            }
+        });
+    }
+}
+
 #[async_trait]
 impl StagedWriter for Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
@@ -412,7 +431,8 @@ impl StagedWriter for Writer {
         if self.marker.is_none() && self.upload.is_none() {
             // Small: one request does it.
             self.storage.put(&self.target, rest, IfExists::Replace).await?;
-            return Ok(StagedFile { staging: Staging::Hidden { path: self.target.clone() }, target: self.target, size });
+            let target = std::mem::take(&mut self.target);
+            return Ok(StagedFile { staging: Staging::Hidden { path: target.clone() }, target, size });
         }
         let upload = self.upload().await?;
         if !rest.is_empty() {
@@ -428,7 +448,8 @@ impl StagedWriter for Writer {
                 }
             }
         }
-        Ok(StagedFile { target: self.target, size, staging: Staging::Multipart { upload: id, parts, etag } })
+        self.upload = None;
+        Ok(StagedFile { target: std::mem::take(&mut self.target), size, staging: Staging::Multipart { upload: id, parts, etag } })
     }
 }
 

@@ -176,6 +176,12 @@ async fn failures_say_what_to_do() {
     assert!(e.hint_text().unwrap().contains("folder"), "{e:?}");
     assert!(s.head("a").await.unwrap().is_none());
     assert!(s.stage("a", "p/main/1", "a").await.unwrap().finish().await.is_err());
+    // A place where nobody may write, not even root.
+    if Path::new("/sys/kernel").exists() {
+        let e = at(Path::new("/sys/kernel")).put("a", Bytes::from_static(b"x"), IfExists::Fail).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Permission, "{e:?}");
+        assert!(e.hint_text().is_some(), "{e:?}");
+    }
     // A disk without room.
     let mut w = at(Path::new("/dev")).create("full").await.unwrap();
     w.write(Bytes::from_static(b"x")).await.unwrap();
