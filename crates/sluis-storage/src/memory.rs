@@ -17,6 +17,9 @@ use sluis_core::{Error, ErrorKind, FileVersion, Result};
 use crate::local::HIDDEN;
 use crate::{Entry, IfExists, Published, StagedFile, StagedWriter, Staging, Storage};
 
+/// Where a torn put leaves its half.
+const PUTS: &str = "_sluis/.put/";
+
 /// What happens to one operation.
 #[derive(Debug, Default)]
 pub enum Fault {
@@ -278,7 +281,10 @@ impl Storage for MemoryStorage {
             let kept = |path: &str| keep.iter().any(|f| matches!(&f.staging, Staging::Hidden { path: p } if p == path));
             let before = state.files.len();
             state.files.retain(|path, _| !path.starts_with(&below) || kept(path));
-            Ok((before - state.files.len()) as u64)
+            let abandoned = before - state.files.len();
+            // Temporary files of torn puts go too, and were never staged.
+            state.files.retain(|path, _| !path.starts_with(PUTS));
+            Ok(abandoned as u64)
         })
     }
 
@@ -294,7 +300,7 @@ impl Storage for MemoryStorage {
             if torn {
                 // A put is one step: what is torn is its temporary file.
                 let half = bytes.slice(..bytes.len() / 2);
-                state.store(&format!("{HIDDEN}/.put/{path}"), half);
+                state.store(&format!("{PUTS}{path}"), half);
             } else {
                 state.store(path, bytes);
             }
@@ -401,6 +407,17 @@ mod tests {
         let claimed = StagedFile { target: "out/a".into(), size: 10, staging: Staging::Hidden { path: "_sluis/p/main/1/a.staged".into() } };
         assert_eq!(block_on(storage.publish(&claimed, IfExists::Fail)).unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(block_on(storage.sweep("p/main/", &[])).unwrap(), 1);
+        assert!(storage.paths().is_empty());
+    }
+
+    #[test]
+    fn a_torn_put_is_not_seen_and_is_swept() {
+        let storage = MemoryStorage::default();
+        storage.set_faults(at_op("put", Fault::Torn));
+        assert!(block_on(storage.put("meta", Bytes::from_static(b"{}{}"), IfExists::Fail)).is_err());
+        storage.set_faults(None);
+        assert_eq!(storage.paths(), ["_sluis/.put/meta"]);
+        assert_eq!(block_on(storage.sweep("p/main/", &[])).unwrap(), 0);
         assert!(storage.paths().is_empty());
     }
 
