@@ -1,0 +1,2 @@
+mod pattern;
+pub static SOURCE: () = ();
