@@ -50,14 +50,14 @@ impl TimePattern {
         let format = text.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%R", "%H:%M");
         let mut regex = String::new();
         let mut seen = String::new();
-        let mut rest = format.chars().peekable();
+        let mut rest = format.chars();
         while let Some(c) = rest.next() {
             if c != '%' {
                 regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
                 continue;
             }
             let mut code = String::new();
-            while let Some(c) = rest.next() {
+            for c in rest.by_ref() {
                 code.push(c);
                 if !matches!(c, '-' | '.' | ':' | '3' | '6' | '9') {
                     break;

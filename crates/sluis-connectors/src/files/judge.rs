@@ -1,0 +1,155 @@
+//! New, known or overwritten: the pure decision about one file version.
+
+use sluis_core::{FileVersion, KnownFile};
+
+use super::config::OnOverwrite;
+
+/// What starts an etag that we made ourselves from a file's content, where the storage has none.
+pub const CONTENT: &str = "md5:";
+
+/// What starts the etag of a version that counts as landed without having been read (`start: new`); its tag follows.
+const PASSED_OVER: &str = "passed-over:";
+
+/// What is to be done with a file that a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// This version has landed.
+    Known,
+    /// Size and content hash have to be compared: the version that landed may be the same content under a new time.
+    Compare,
+    /// Land it; `replaces`: rows of an older version leave.
+    Take { replaces: bool },
+    /// A new version that is passed over (`ignore`).
+    Ignore,
+    /// A new version that must not be there (`fail`).
+    Conflict,
+}
+
+/// Decides by the newest version the ledger knows of the path.
+pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite) -> Verdict {
+    let Some(known) = known else { return Verdict::Take { replaces: false } };
+    if known.landed {
+        if same(&known.version, now) {
+            return Verdict::Known;
+        }
+        if hash(&known.version).is_some() && known.version.size == now.size {
+            return Verdict::Compare;
+        }
+    }
+    if known.landed || known.landed_before {
+        return overwritten(policy);
+    }
+    // Planned once, but changed before it was read: nothing of this path ever landed.
+    Verdict::Take { replaces: false }
+}
+
+/// What the policy says of a new version of a file that landed.
+pub fn overwritten(policy: OnOverwrite) -> Verdict {
+    match policy {
+        OnOverwrite::Ignore => Verdict::Ignore,
+        OnOverwrite::Replace => Verdict::Take { replaces: true },
+        OnOverwrite::Append => Verdict::Take { replaces: false },
+        OnOverwrite::Fail => Verdict::Conflict,
+    }
+}
+
+/// Whether a storage shows the version that is kept: by etag where both have one, else by size and modification time.
+pub fn same(kept: &FileVersion, now: &FileVersion) -> bool {
+    match (server_etag(kept), server_etag(now)) {
+        (Some(a), Some(b)) => a == b,
+        _ => kept.size == now.size && kept.modified == now.modified,
+    }
+}
+
+/// The content hash of a version, if it has one.
+pub fn hash(version: &FileVersion) -> Option<&str> {
+    etag(version).filter(|etag| etag.starts_with(CONTENT))
+}
+
+/// The version as its storage knows it: without what we put into its etag.
+pub fn as_stored(version: &FileVersion) -> FileVersion {
+    FileVersion { etag: server_etag(version).map(str::to_owned), ..version.clone() }
+}
+
+/// Marks a version that counts as landed without being read.
+pub fn pass_over(version: FileVersion) -> FileVersion {
+    FileVersion { etag: Some(format!("{PASSED_OVER}{}", version.tag())), ..version }
+}
+
+/// Whether a version was marked by [`pass_over`].
+pub fn passed_over(version: &FileVersion) -> bool {
+    version.etag.as_deref().is_some_and(|etag| etag.starts_with(PASSED_OVER))
+}
+
+fn etag(version: &FileVersion) -> Option<&str> {
+    let etag = version.etag.as_deref()?;
+    match etag.strip_prefix(PASSED_OVER) {
+        Some(tag) => tag.strip_prefix("e:"),
+        None => Some(etag),
+    }
+}
+
+fn server_etag(version: &FileVersion) -> Option<&str> {
+    etag(version).filter(|etag| !etag.starts_with(CONTENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use sluis_core::Epoch;
+
+    use super::*;
+
+    fn version(size: u64, second: i64, etag: Option<&str>) -> FileVersion {
+        FileVersion { path: "/f".into(), size, modified: DateTime::<Utc>::from_timestamp(second, 0), etag: etag.map(str::to_owned) }
+    }
+    fn known(version: FileVersion, landed: bool, landed_before: bool) -> KnownFile {
+        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before }
+    }
+
+    #[test]
+    fn every_case() {
+        use OnOverwrite::{Append, Fail, Ignore, Replace};
+        let take = |replaces| Verdict::Take { replaces };
+        let v1 = version(3, 1, None);
+        let v2 = version(4, 2, None);
+        assert_eq!(judge(None, &v1, Fail), take(false));
+        for policy in [Ignore, Replace, Append, Fail] {
+            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v1, policy), Verdict::Known);
+            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v1, policy), take(false), "it never landed and is back");
+            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v2, policy), take(false), "it never landed");
+        }
+        for (policy, expected) in [(Ignore, Verdict::Ignore), (Replace, take(true)), (Append, take(false)), (Fail, Verdict::Conflict)] {
+            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy), expected);
+            assert_eq!(judge(Some(&known(v1.clone(), false, true)), &v1, policy), expected, "an older version landed");
+        }
+    }
+
+    #[test]
+    fn versions_are_told_apart_by_etag_else_by_size_and_time() {
+        let same_with = |a: FileVersion, b: FileVersion| same(&a, &b);
+        assert!(same_with(version(3, 1, Some("a")), version(3, 9, Some("a"))), "the same content put again");
+        assert!(!same_with(version(3, 1, Some("a")), version(3, 1, Some("b"))));
+        assert!(same_with(version(3, 1, Some("md5:x")), version(3, 1, None)));
+        assert!(!same_with(version(3, 1, None), version(3, 2, None)));
+        assert!(same_with(version(3, 1, Some("a")), version(3, 1, None)), "a server that stopped to send etags");
+        let touched = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(3, 2, None), OnOverwrite::Fail);
+        assert_eq!(touched, Verdict::Compare);
+        let longer = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(4, 2, None), OnOverwrite::Fail);
+        assert_eq!(longer, Verdict::Conflict);
+        assert_eq!(as_stored(&version(3, 1, Some("md5:x"))).etag, None);
+        assert_eq!(as_stored(&version(3, 1, Some("a"))).etag.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn versions_that_were_passed_over_are_known_as_such() {
+        for etag in [None, Some("a"), Some("md5:x")] {
+            let plain = version(3, 1, etag);
+            let marked = pass_over(plain.clone());
+            assert!(passed_over(&marked) && !passed_over(&plain));
+            assert!(same(&marked, &as_stored(&plain)));
+            assert!(!same(&marked, &as_stored(&version(3, 2, etag.map(|e| if e == "a" { "b" } else { e })))));
+            assert_eq!((hash(&marked), as_stored(&marked)), (hash(&plain), as_stored(&plain)));
+        }
+    }
+}
