@@ -36,6 +36,10 @@ pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite) 
             return Verdict::Compare;
         }
     }
+    if known.landed && known.version.size == 0 {
+        // An upload that had only begun: an empty file landed no rows, so what comes now overwrites nothing.
+        return Verdict::Take { replaces: policy == OnOverwrite::Replace };
+    }
     if known.landed || known.landed_before {
         return overwritten(policy);
     }
@@ -118,6 +122,11 @@ mod tests {
             assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v1, policy), Verdict::Known);
             assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v1, policy), take(false), "it never landed and is back");
             assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v2, policy), take(false), "it never landed");
+        }
+        let empty = known(version(0, 1, None), true, true);
+        assert_eq!(judge(Some(&empty), &version(0, 1, None), Fail), Verdict::Known);
+        for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
+            assert_eq!(judge(Some(&empty), &v1, policy), take(replaces), "an empty file has no rows");
         }
         for (policy, expected) in [(Ignore, Verdict::Ignore), (Replace, take(true)), (Append, take(false)), (Fail, Verdict::Conflict)] {
             assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy), expected);

@@ -52,3 +52,28 @@ pub static SOURCE: SourceDef = SourceDef {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod readme {
+    //! The users' page tells what is there.
+
+    #[test]
+    fn its_table_has_every_key_and_its_examples_are_valid() {
+        let page = include_str!("README.md");
+        let schema = schemars::schema_for!(super::FilesConfig);
+        for key in schema.get("properties").and_then(|p| p.as_object()).unwrap().keys() {
+            assert!(page.contains(&format!("\n| `{key}` | ")), "{key}");
+        }
+        let shown = serde_json::json!({
+            "url": "s3://mv-cdrs/cdrs/", "match": "MobileVikings_{day:%Y%m%d}_{seq:int}.cdr", "settle": "1m", "on_overwrite": "replace",
+            "metadata": ["file", "line"],
+        });
+        for (key, value) in shown.as_object().unwrap() {
+            let value = value.as_str().unwrap_or("[file, line]");
+            assert!(page.contains(&format!("    {key}: {value}")) || page.contains(&format!("    {key}: \"{value}\"")), "{key}");
+        }
+        assert!((super::SOURCE.validate)(&shown).is_empty());
+        let columns = (super::SOURCE.constant_columns)(&shown);
+        assert_eq!(columns.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["day", "seq", "_file", "_line"]);
+    }
+}
