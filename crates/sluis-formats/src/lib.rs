@@ -1,1 +1,41 @@
-//! sluis-formats
+//! Formats: bytes of files to Arrow batches and back.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`csv`], [`json`], [`parquet`], [`raw`] | one format each: `mod.rs` (definition, reader), `config.rs`, decoder, `encode.rs` |
+//! | [`text`], [`compress`] | a file as pieces of UTF-8 text |
+//! | [`ordered`] | blocks decoded side by side, delivered in order |
+//! | [`values`], [`cell`], [`cast`] | text to typed values, values to text, casts that lose nothing |
+//! | [`def`] | what definitions share: [`writer_from_value`] and schemas |
+//!
+//! Deliberately not here: where files are, which are read, what becomes of rejects.
+//! Guarantees of every reader: file order, bounded memory, no panic on any bytes, every record is a row or one reject.
+
+pub mod cast;
+pub mod cell;
+pub mod compress;
+pub mod csv;
+pub mod def;
+pub mod grow;
+pub mod json;
+pub mod memory;
+pub mod ordered;
+pub mod parquet;
+pub mod raw;
+pub mod text;
+pub mod values;
+
+pub use cast::cast_column;
+pub use csv::CSV;
+pub use def::{validate_writer, writer_from_value, writer_schema};
+pub use json::JSON;
+pub use memory::memory_file;
+pub use parquet::PARQUET;
+pub use raw::RAW;
+
+use sluis_core::FormatDef;
+
+/// Every format of this build.
+pub fn all() -> Vec<&'static FormatDef> {
+    vec![&CSV, &JSON, &PARQUET, &RAW]
+}

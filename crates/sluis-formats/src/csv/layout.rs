@@ -1,0 +1,142 @@
+//! What the columns of one file are: names from its header or the configuration, types from the pinned schema.
+//!
+//! Deliberately not here: bytes of data. Guarantees: names are unique and never empty; no column of a file is dropped.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use super::config::{Ragged, Reading};
+use super::dialect::Dialect;
+use super::frame::Opening;
+use crate::values::Kind;
+
+/// Everything a block of the file needs to be decoded.
+#[derive(Debug)]
+pub struct Layout {
+    pub dialect: Arc<Dialect>,
+    pub kinds: Vec<Kind>,
+    pub schema: SchemaRef,
+    pub nulls: Nulls,
+    pub ragged: Ragged,
+    /// What separates whole and fraction in numbers.
+    pub point: u8,
+    pub keep_origins: bool,
+}
+
+/// The names of a file's columns.
+pub fn names(reading: &Reading, opening: &Opening) -> Vec<String> {
+    let mut names: Vec<String> = if reading.header > 0 {
+        let last = opening.header.get(reading.header - 1).map(Vec::as_slice).unwrap_or_default();
+        let mut names: Vec<String> = last.iter().map(|raw| header_name(raw, &reading.dialect)).collect();
+        names.iter_mut().zip(&reading.names).for_each(|(name, given)| name.clone_from(given));
+        names
+    } else if !reading.names.is_empty() {
+        reading.names.clone()
+    } else if !reading.declared.is_empty() {
+        reading.declared.iter().map(|d| d.name.clone()).collect()
+    } else {
+        vec![String::new(); opening.width.unwrap_or(0)]
+    };
+    make_unique(&mut names);
+    names
+}
+
+fn header_name(raw: &[u8], dialect: &Dialect) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let text = if dialect.trim { text.trim_matches([' ', '\t']) } else { &text };
+    match dialect.quote {
+        Some(q) if text.len() >= 2 && text.as_bytes()[0] == q && text.ends_with(char::from(q)) => {
+            let mut name = Vec::new();
+            super::decode::unescape(&text.as_bytes()[1..text.len() - 1], dialect, true, &mut name);
+            String::from_utf8_lossy(&name).into_owned()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Empty names become `c<number>`; the second of a name becomes `name_2` and so on.
+fn make_unique(names: &mut [String]) {
+    let mut taken: HashSet<String> = names.iter().filter(|n| !n.is_empty()).cloned().collect();
+    let mut seen: HashSet<String> = HashSet::with_capacity(names.len());
+    for (i, slot) in names.iter_mut().enumerate() {
+        if slot.is_empty() {
+            *slot = format!("c{}", i + 1);
+            if taken.insert(slot.clone()) {
+                seen.insert(slot.clone());
+                continue;
+            }
+        } else if seen.insert(slot.clone()) {
+            continue;
+        }
+        let fresh = (2_usize..).map(|n| format!("{slot}_{n}")).find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(fresh.clone());
+        seen.insert(fresh.clone());
+        *slot = fresh;
+    }
+}
+
+impl Layout {
+    /// The layout of a file with these columns, read with the types of `schema`; what `schema` lacks is text.
+    pub fn new(reading: &Reading, dialect: Arc<Dialect>, names: &[String], schema: &Schema, keep_origins: bool) -> Self {
+        let types: HashMap<&str, &DataType> = schema.fields().iter().map(|f| (f.name().as_str(), f.data_type())).collect();
+        let kinds: Vec<Kind> = names.iter().map(|n| types.get(n.as_str()).map_or(Kind::Text, |t| reading.kind(n, t))).collect();
+        let fields: Vec<Field> = names.iter().zip(&kinds).map(|(n, k)| Field::new(n, k.data_type(), true)).collect();
+        Self {
+            dialect,
+            kinds,
+            schema: Arc::new(Schema::new(fields)),
+            nulls: Nulls::new(&reading.nulls),
+            ragged: reading.ragged,
+            point: reading.point,
+            keep_origins,
+        }
+    }
+}
+
+/// Texts that mean null.
+#[derive(Debug, Clone)]
+pub struct Nulls {
+    /// The empty field is one.
+    pub empty: bool,
+    /// The others.
+    words: Vec<Vec<u8>>,
+    /// Bit `n` is set if a word of `n` bytes is there; bit 63 also for longer ones.
+    lengths: u64,
+}
+
+impl Nulls {
+    pub fn new(markers: &[Vec<u8>]) -> Self {
+        let words: Vec<Vec<u8>> = markers.iter().filter(|m| !m.is_empty()).cloned().collect();
+        Self { empty: markers.iter().any(Vec::is_empty), lengths: words.iter().fold(0, |bits, w| bits | 1 << w.len().min(63)), words }
+    }
+    /// Whether there is any but the empty one.
+    pub fn has_words(&self) -> bool {
+        self.lengths != 0
+    }
+    /// Whether a text that is not empty means null.
+    #[inline(always)]
+    pub fn is_word(&self, raw: &[u8]) -> bool {
+        self.lengths & 1 << raw.len().min(63) != 0 && self.words.iter().any(|w| w == raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_nothing_is_dropped() {
+        let unique = |names: &[&str]| {
+            let mut names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+            make_unique(&mut names);
+            names.join(" ")
+        };
+        assert_eq!(unique(&["a", "b", "a", "a"]), "a b a_2 a_3");
+        assert_eq!(unique(&["a", "a", "a_2"]), "a a_3 a_2");
+        assert_eq!(unique(&["", "x", ""]), "c1 x c3");
+        assert_eq!(unique(&["c2", ""]), "c2 c2_2");
+        assert_eq!(unique(&["a", "A"]), "a A");
+    }
+}

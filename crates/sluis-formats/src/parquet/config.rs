@@ -1,0 +1,49 @@
+//! What may stand below `parquet:`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sluis_core::{ByteSize, Error, Result};
+
+/// Parquet files. Nothing to set for reading: files say themselves what they are.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParquetRead {}
+
+/// How Parquet files are written.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParquetWrite {
+    /// Writing: how pages are compressed: `snappy` (default), `zstd`, `lz4`, `gzip`, `none`.
+    pub compression: PageCompression,
+    /// Writing: rows of a row group, at most. Default 1048576.
+    pub row_group_rows: usize,
+    /// Writing: bytes of a row group, about, at most. Default 128MiB.
+    pub row_group_size: ByteSize,
+}
+
+impl Default for ParquetWrite {
+    fn default() -> Self {
+        Self { compression: PageCompression::Snappy, row_group_rows: 1 << 20, row_group_size: ByteSize(128 << 20) }
+    }
+}
+
+impl ParquetWrite {
+    /// Checks what the schema cannot say.
+    pub fn checked(self) -> Result<Self> {
+        if self.row_group_rows == 0 || self.row_group_size.0 < 64 * 1024 {
+            return Err(Error::config("parquet: a row group has at least one row (`row_group_rows`) and 64KiB (`row_group_size`)"));
+        }
+        Ok(self)
+    }
+}
+
+/// How pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PageCompression {
+    Snappy,
+    Zstd,
+    Lz4,
+    Gzip,
+    None,
+}

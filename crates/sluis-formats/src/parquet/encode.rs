@@ -1,0 +1,240 @@
+//! Batches to Parquet, several columns at a time.
+//!
+//! Batches are gathered until there is enough for the columns to be encoded side by side; encoded pages are held until their row group is
+//! whole. Deliberately not here: pages, encodings. Guarantees: memory is bounded by a row group as it will be written, plus [`GATHER_ROWS`]
+//! rows; what was given is in the file in its order.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use sluis_core::{Encoder, EncoderFactory, Error, Result};
+
+use super::config::{PageCompression, ParquetWrite};
+
+/// Rows and bytes gathered before they are encoded.
+const GATHER_ROWS: usize = 64 * 1024;
+const GATHER_BYTES: usize = 16 << 20;
+/// Below this many rows threads cost more than they bring.
+const WORTH_THREADS: usize = 8 * 1024;
+
+/// Makes Parquet encoders.
+pub struct ParquetFactory {
+    config: ParquetWrite,
+    threads: usize,
+}
+
+impl ParquetFactory {
+    /// With options that have been checked; uses all cores, eight at most.
+    pub fn new(config: ParquetWrite) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+        Self { config, threads }
+    }
+
+    fn properties(&self) -> WriterProperties {
+        let compression = match self.config.compression {
+            PageCompression::Snappy => Compression::SNAPPY,
+            PageCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
+            PageCompression::Lz4 => Compression::LZ4_RAW,
+            PageCompression::Gzip => Compression::GZIP(GzipLevel::default()),
+            PageCompression::None => Compression::UNCOMPRESSED,
+        };
+        WriterProperties::builder().set_compression(compression).set_created_by(format!("sluis {}", env!("CARGO_PKG_VERSION"))).build()
+    }
+}
+
+impl EncoderFactory for ParquetFactory {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn extension(&self) -> String {
+        "parquet".into()
+    }
+
+    fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>> {
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(self.properties()))
+            .map_err(|e| Error::config("these columns cannot be written as Parquet").source(e))?;
+        let (file, factory) = writer.into_serialized_writer().map_err(failed)?;
+        Ok(Box::new(ParquetEncoder {
+            schema: schema.clone(),
+            file,
+            factory,
+            threads: self.threads,
+            group_rows: self.config.row_group_rows,
+            group_bytes: self.config.row_group_size.0 as usize,
+            gathered: Vec::new(),
+            gathered_rows: 0,
+            gathered_bytes: 0,
+            group: None,
+        }))
+    }
+}
+
+struct ParquetEncoder {
+    schema: SchemaRef,
+    file: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
+    threads: usize,
+    group_rows: usize,
+    group_bytes: usize,
+    gathered: Vec<RecordBatch>,
+    gathered_rows: usize,
+    gathered_bytes: usize,
+    group: Option<RowGroup>,
+}
+
+/// The row group in progress: the writers of each column's leaves.
+struct RowGroup {
+    columns: Vec<Vec<ArrowColumnWriter>>,
+    rows: usize,
+    /// As they will be written, about; updated with every round of encoding.
+    bytes: usize,
+}
+
+impl Encoder for ParquetEncoder {
+    fn write(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            // A row group ends exactly at its limit, wherever batches end.
+            let room = self.group_rows - self.group.as_ref().map_or(0, |g| g.rows) - self.gathered_rows;
+            let count = room.min(batch.num_rows() - at);
+            let part = batch.slice(at, count);
+            self.gathered_rows += count;
+            self.gathered_bytes += batch.get_array_memory_size() * count / batch.num_rows();
+            self.gathered.push(part);
+            at += count;
+            if count == room || self.gathered_rows >= GATHER_ROWS || self.gathered_bytes >= GATHER_BYTES {
+                self.encode()?;
+            }
+            if self.group.as_ref().is_some_and(|g| g.rows >= self.group_rows || g.bytes >= self.group_bytes) {
+                self.end_group(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
+        self.encode()?;
+        self.end_group(out)?;
+        self.file.finish().map_err(failed)?;
+        out.append(self.file.inner_mut());
+        Ok(())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        // Arrow's form takes about three times what pages take.
+        self.group.as_ref().map_or(0, |g| g.bytes) + self.gathered_bytes / 3
+    }
+}
+
+impl ParquetEncoder {
+    /// Encodes what has been gathered.
+    fn encode(&mut self) -> Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let group = match &mut self.group {
+            Some(group) => group,
+            none => none.insert(RowGroup::new(&self.factory, self.file.flushed_row_groups().len(), &self.schema)?),
+        };
+        let threads = if self.gathered_rows < WORTH_THREADS { 1 } else { self.threads };
+        let batches = std::mem::take(&mut self.gathered);
+        let schema = &self.schema;
+        side_by_side(threads, &mut group.columns, |column, writers| {
+            for batch in &batches {
+                write_column(schema, column, batch.column(column), writers)?;
+            }
+            Ok(())
+        })?;
+        group.rows += self.gathered_rows;
+        group.bytes = group.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        self.gathered_rows = 0;
+        self.gathered_bytes = 0;
+        Ok(())
+    }
+
+    fn end_group(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let mut columns: Vec<(Vec<ArrowColumnWriter>, Vec<ArrowColumnChunk>)> = group.columns.into_iter().map(|w| (w, Vec::new())).collect();
+        // Closing encodes and compresses the last page of every column.
+        let threads = if group.rows < WORTH_THREADS { 1 } else { self.threads };
+        side_by_side(threads, &mut columns, |_, (writers, chunks)| {
+            for writer in writers.drain(..) {
+                chunks.push(writer.close()?);
+            }
+            Ok(())
+        })?;
+        let mut row_group = self.file.next_row_group().map_err(failed)?;
+        for chunk in columns.into_iter().flat_map(|(_, chunks)| chunks) {
+            chunk.append_to_row_group(&mut row_group).map_err(failed)?;
+        }
+        row_group.close().map_err(failed)?;
+        out.append(self.file.inner_mut());
+        Ok(())
+    }
+}
+
+impl RowGroup {
+    fn new(factory: &ArrowRowGroupWriterFactory, number: usize, schema: &SchemaRef) -> Result<Self> {
+        let mut writers = factory.create_column_writers(number).map_err(failed)?.into_iter();
+        let columns = schema.fields().iter().map(|f| writers.by_ref().take(leaves(f.data_type())).collect()).collect();
+        assert!(writers.next().is_none(), "every leaf belongs to a column");
+        Ok(Self { columns, rows: 0, bytes: 0 })
+    }
+}
+
+/// How many columns of Parquet a column of Arrow is.
+fn leaves(t: &DataType) -> usize {
+    match t {
+        DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => leaves(f.data_type()),
+        DataType::ListView(f) | DataType::LargeListView(f) => leaves(f.data_type()),
+        _ => 1,
+    }
+}
+
+fn write_column(schema: &SchemaRef, column: usize, array: &ArrayRef, writers: &mut [ArrowColumnWriter]) -> Result<(), ParquetError> {
+    for (leaf, writer) in compute_leaves(schema.field(column), array)?.iter().zip(writers) {
+        writer.write(leaf)?;
+    }
+    Ok(())
+}
+
+/// Runs `work` over all items, on several threads.
+fn side_by_side<T: Send>(threads: usize, items: &mut [T], work: impl Fn(usize, &mut T) -> Result<(), ParquetError> + Sync) -> Result<()> {
+    if threads <= 1 || items.len() <= 1 {
+        return items.iter_mut().enumerate().try_for_each(|(i, item)| work(i, item)).map_err(failed);
+    }
+    let next = AtomicUsize::new(0);
+    let items: Vec<Mutex<&mut T>> = items.iter_mut().map(Mutex::new).collect();
+    let run = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { return Ok(()) };
+            // Each item is taken by one thread once, so the lock is free.
+            work(i, &mut item.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let mut result = run();
+        for other in others {
+            let theirs = other.join().unwrap_or_else(|_| Err(ParquetError::General("an encoding thread panicked".into())));
+            result = result.and(theirs);
+        }
+        result
+    })
+    .map_err(failed)
+}
+
+fn failed(e: ParquetError) -> Error {
+    Error::internal("encoding Parquet failed").source(e)
+}
