@@ -104,22 +104,27 @@ struct Avx2;
 
 #[cfg(target_arch = "x86_64")]
 impl Compare for Avx2 {
+    /// No closures in here: they would not have the feature, and every comparison would be a call.
     #[inline(always)]
     fn mask(chunk: &[u8; 64], n: &Needles, more: bool) -> u64 {
         use std::arch::x86_64::{__m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8};
-        // SAFETY: reached only through `scan_avx2`; both loads stay within the 64 bytes of `chunk`.
-        unsafe {
-            let half = |at: usize| {
-                let v = _mm256_loadu_si256(chunk.as_ptr().add(at).cast::<__m256i>());
-                let is = |b: u8| _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b as i8));
-                let mut hit = _mm256_or_si256(_mm256_or_si256(is(n.delimiter), is(b'\n')), is(n.quote));
+        macro_rules! is {
+            ($v:expr, $b:expr) => {
+                _mm256_cmpeq_epi8($v, _mm256_set1_epi8($b as i8))
+            };
+        }
+        macro_rules! hits {
+            ($at:literal) => {{
+                let v = _mm256_loadu_si256(chunk.as_ptr().add($at).cast::<__m256i>());
+                let mut hit = _mm256_or_si256(_mm256_or_si256(is!(v, n.delimiter), is!(v, b'\n')), is!(v, n.quote));
                 if more {
-                    hit = _mm256_or_si256(hit, _mm256_or_si256(is(n.carriage_return), is(n.escape)));
+                    hit = _mm256_or_si256(hit, _mm256_or_si256(is!(v, n.carriage_return), is!(v, n.escape)));
                 }
                 u64::from(_mm256_movemask_epi8(hit) as u32)
-            };
-            half(0) | half(32) << 32
+            }};
         }
+        // SAFETY: reached only through `scan_avx2`; both loads stay within the 64 bytes of `chunk`.
+        unsafe { hits!(0) | hits!(32) << 32 }
     }
 }
 
