@@ -98,6 +98,13 @@ impl Serialize for Diagnostic {
     }
 }
 
+/// A text cut to what fits into a sentence.
+pub(crate) fn short(text: &str) -> String {
+    const MOST: usize = 40;
+    let cut: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().count() > MOST { format!("{cut}…") } else { cut }
+}
+
 /// Whether anything among them stops a run.
 pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)

@@ -14,6 +14,7 @@ pub(crate) use scalar::plain_scalar;
 
 use serde_json::{Map, Number, Value};
 
+use crate::diagnostic::short;
 use crate::span::{Span, TextSpan};
 
 /// A value and where it stands.
@@ -119,10 +120,6 @@ impl Node {
     }
     /// What it is, for "found …".
     pub fn what(&self) -> String {
-        let short = |s: &str| {
-            let one: String = s.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
-            if s.chars().count() > 40 { format!("{one}…") } else { one }
-        };
         match &self.kind {
             Kind::Null => "nothing".into(),
             Kind::Bool(_, raw) => format!("`{raw}`"),
