@@ -133,6 +133,32 @@ fn main() -> Result<()> {
         encoder.finish(&mut out)?;
         written += out.len();
         say(&format!("Parquet of {:.0} MB", written as f64 / 1e6), text.len(), started.elapsed());
+
+        let mut encoder = writer_from_value(&json!("json"))?.encoder(&batches[0].schema())?;
+        let started = Instant::now();
+        let mut lines = Vec::new();
+        batches.iter().try_for_each(|b| encoder.write(b, &mut lines))?;
+        encoder.finish(&mut lines)?;
+        say("writing JSON lines", lines.len(), started.elapsed());
+        let lines = Bytes::from(lines);
+        let json = sluis_formats::JSON.reader.map(|r| r(&config())).transpose()?.expect("a reader");
+        let options = ReadOptions { schema: batches[0].schema(), batch_rows: 8192, threads: 1, keep_origins: false };
+        let started = Instant::now();
+        runtime.block_on(async {
+            let mut rows = json.read(memory_file("/speed.json", lines.clone()), &options).await?;
+            while let Some(d) = rows.next().await {
+                assert!(d?.rejects.is_empty(), "clean rows");
+            }
+            Ok::<_, sluis_core::Error>(())
+        })?;
+        say("reading JSON lines, one thread", lines.len(), started.elapsed());
+
+        let mut encoder = writer_from_value(&json!("csv"))?.encoder(&batches[0].schema())?;
+        let started = Instant::now();
+        let mut text = Vec::new();
+        batches.iter().try_for_each(|b| encoder.write(b, &mut text))?;
+        encoder.finish(&mut text)?;
+        say("writing CSV", text.len(), started.elapsed());
         println!();
     }
     Ok(())

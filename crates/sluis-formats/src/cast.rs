@@ -216,3 +216,56 @@ fn no_way(from: &DataType, to: &DataType) -> Error {
 fn unfit(e: arrow_schema::ArrowError) -> Error {
     Error::internal("a nested column does not fit its type").source(e)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array};
+    use sluis_core::columns::parse_type;
+
+    fn strings(values: &[Option<&str>]) -> ArrayRef {
+        Arc::new(values.iter().copied().collect::<StringArray>())
+    }
+
+    fn cast(array: ArrayRef, to: &str) -> Result<Vec<Option<String>>, String> {
+        let out = cast_column(&array, &parse_type(to).unwrap().0).map_err(|e| e.message().to_owned())?;
+        let text = cast_column(&out, &DataType::Utf8).unwrap();
+        Ok(text.as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect())
+    }
+
+    #[test]
+    fn casts_are_exact_or_name_the_value() {
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(9_007_199_254_740_993)]));
+        let own = |v: &[&str]| v.iter().map(|t| (*t != "∅").then(|| (*t).to_owned())).collect::<Vec<_>>();
+        assert_eq!(cast(ints.clone(), "string").unwrap(), own(&["1", "∅", "9007199254740993"]));
+        assert_eq!(cast(ints.clone(), "decimal(20,2)").unwrap(), own(&["1.00", "∅", "9007199254740993.00"]));
+        assert_eq!(cast(ints.clone(), "double").unwrap_err(), "`9007199254740993` (bigint) does not fit double");
+        assert_eq!(cast(ints.clone(), "int").unwrap_err(), "`9007199254740993` (bigint) does not fit int");
+        assert_eq!(cast(ints.slice(0, 2), "int").unwrap(), own(&["1", "∅"]));
+        assert_eq!(cast(ints.slice(0, 2), "double").unwrap(), own(&["1.0", "∅"]));
+        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 1.5]));
+        assert_eq!(cast(doubles.slice(0, 1), "bigint").unwrap(), own(&["1"]));
+        assert_eq!(cast(doubles, "bigint").unwrap_err(), "`1.5` (double) does not fit bigint");
+        let money: ArrayRef = Arc::new(Decimal128Array::from(vec![12_345]).with_precision_and_scale(10, 2).unwrap());
+        assert_eq!(cast(money.clone(), "decimal(20,4)").unwrap(), own(&["123.4500"]));
+        assert_eq!(cast(money, "decimal(10,1)").unwrap_err(), "`123.45` (decimal(10,2)) does not fit decimal(10,1)");
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![0]));
+        assert_eq!(cast(days.clone(), "timestamp").unwrap(), own(&["1970-01-01 00:00:00"]));
+        assert!(cast(days, "bool").is_err());
+        assert_eq!(cast(strings(&[Some("007"), None]), "int").unwrap(), own(&["7", "∅"]));
+        assert_eq!(cast(strings(&[Some("1"), Some("x")]), "int").unwrap_err(), "`x` is no int");
+        assert_eq!(cast(strings(&[Some("2024-02-29T00:00:00Z")]), "timestamptz").unwrap(), own(&["2024-02-29 00:00:00Z"]));
+    }
+
+    #[test]
+    fn nested_types_widen_by_name() {
+        let child: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let array: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(Field::new("a", DataType::Int32, true)), child)]));
+        let wide = DataType::Struct(vec![Field::new("b", DataType::Utf8, true), Field::new("a", DataType::Int64, true)].into());
+        let out = cast_column(&array, &wide).unwrap();
+        assert_eq!(out.data_type(), &wide);
+        assert!(cast_column(&out, array.data_type()).is_err(), "a field would be lost");
+        let text = cast_column(&out, &DataType::Utf8).unwrap();
+        assert_eq!(text.as_string::<i32>().value(1), r#"{"b":null,"a":2}"#);
+    }
+}

@@ -14,7 +14,7 @@ use sluis_core::columns::parse_type;
 
 use super::dialect::{Dialect, Newline};
 use crate::compress::Compression;
-use crate::values::{BoolWords, Kind, Pattern};
+use crate::values::{BoolWords, FALSE_WORDS, Kind, Pattern, TRUE_WORDS};
 
 /// Comma-separated values and their relatives: how the files are written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -64,7 +64,7 @@ pub struct CsvRead {
 
 impl Default for CsvRead {
     fn default() -> Self {
-        let words = BoolWords::default();
+        let own = |words: [&str; 5]| words.map(str::to_owned).to_vec();
         Self {
             delimiter: ",".into(),
             quote: "\"".into(),
@@ -79,8 +79,8 @@ impl Default for CsvRead {
             names: Vec::new(),
             columns: Columns::Typed(Vec::new()),
             nulls: vec![String::new()],
-            true_words: words.yes,
-            false_words: words.no,
+            true_words: own(TRUE_WORDS),
+            false_words: own(FALSE_WORDS),
             trim: false,
             ragged: Ragged::Reject,
             decimal: ".".into(),
@@ -327,8 +327,8 @@ impl Reading {
         if c.footer > 1_000_000 {
             mistake(&["footer"], "at most 1000000 rows".into());
         }
-        let words = BoolWords { yes: c.true_words.clone(), no: c.false_words.clone() };
-        if let Some(both) = words.yes.iter().find(|w| words.no.iter().any(|n| n.eq_ignore_ascii_case(w))) {
+        let words = BoolWords::new(&c.true_words, &c.false_words);
+        if let Some(both) = c.true_words.iter().find(|w| c.false_words.iter().any(|n| n.eq_ignore_ascii_case(w))) {
             mistake(&["true_words"], format!("`{both}` cannot mean true and false"));
         }
         if let Some(twice) = c.names.iter().enumerate().find(|(n, name)| c.names[..*n].contains(name)).map(|(_, name)| name) {

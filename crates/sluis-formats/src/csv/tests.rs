@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use super::config::{CsvRead, Reading};
 use super::decode::decode_block;
 use super::dialect::{Dialect, Newline};
 use super::frame::Framer;
-use super::layout::{Layout, names};
+use super::layout::Layout;
 use super::*;
 use crate::cell::Cells;
 use crate::memory::{memory_file, memory_file_in_pieces};
@@ -371,8 +371,8 @@ async fn bad_values_reject_their_row_with_line_column_reason_and_bytes() {
         ]
     );
     assert_eq!(r.rejects[0].raw.as_ref(), b"x,b,2024-01-01");
-    assert_eq!(r.rejects[0].message, "`x` is not a int");
-    assert_eq!(r.rejects[1].message, "`2024-13-01` is not a date");
+    assert_eq!(r.rejects[0].message, "`x` is no int");
+    assert_eq!(r.rejects[1].message, "`2024-13-01` is no date");
     assert!(r.rejects[2].message.contains("out of range"));
     assert!(r.rejects[5].message.contains("line 10"));
 }

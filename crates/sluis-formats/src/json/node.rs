@@ -261,7 +261,7 @@ fn scalar(kind: &Kind, values: &mut Values, parser: &mut Parser<'_>) -> Result<b
         Some(b'{' | b'[') => {
             let raw = parser.skip()?;
             let Values::Bytes(offsets, bytes) = values else {
-                return Err(Bad::Value(Vec::new(), format!("{} is not a {}", shown(raw), type_name(&kind.data_type()))));
+                return Err(Bad::Value(Vec::new(), format!("{} is no {}", shown(raw), type_name(&kind.data_type()))));
             };
             bytes.extend_from_slice(raw);
             offsets.push(bytes.len() as i32);

@@ -93,7 +93,7 @@ impl Kind {
         let mut out = String::with_capacity(48 + raw.len().min(60));
         out.push('`');
         push_excerpt(&mut out, raw);
-        out.push_str("` is not a ");
+        out.push_str("` is no ");
         match self {
             Kind::Bool(words) => {
                 out.push_str("bool: one of ");
@@ -163,34 +163,39 @@ pub fn push_excerpt(out: &mut String, raw: &[u8]) {
     }
 }
 
-/// The words that mean true and false, lower case. Compared without regard to ASCII case.
+/// The words that mean true and false, compared without regard to ASCII case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoolWords {
-    pub yes: Vec<String>,
-    pub no: Vec<String>,
-}
+pub struct BoolWords(Vec<(Vec<u8>, bool)>);
+
+/// The words that mean true by default.
+pub const TRUE_WORDS: [&str; 5] = ["true", "t", "yes", "y", "1"];
+/// The words that mean false by default.
+pub const FALSE_WORDS: [&str; 5] = ["false", "f", "no", "n", "0"];
 
 impl Default for BoolWords {
     fn default() -> Self {
-        let own = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
-        Self { yes: own(&["true", "t", "yes", "y", "1"]), no: own(&["false", "f", "no", "n", "0"]) }
+        Self::new(&TRUE_WORDS, &FALSE_WORDS)
     }
 }
 
 impl BoolWords {
+    /// These words. The first of both lists should be the most frequent.
+    pub fn new<S: AsRef<str>>(yes: &[S], no: &[S]) -> Self {
+        let mut words = Vec::new();
+        for i in 0..yes.len().max(no.len()) {
+            words.extend(yes.get(i).map(|w| (w.as_ref().as_bytes().to_vec(), true)));
+            words.extend(no.get(i).map(|w| (w.as_ref().as_bytes().to_vec(), false)));
+        }
+        Self(words)
+    }
+
     /// Reads a word.
     #[inline]
     pub fn parse(&self, raw: &[u8]) -> Option<bool> {
-        if self.yes.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(raw)) {
-            Some(true)
-        } else if self.no.iter().any(|w| w.as_bytes().eq_ignore_ascii_case(raw)) {
-            Some(false)
-        } else {
-            None
-        }
+        self.0.iter().find(|(w, _)| w == raw || w.eq_ignore_ascii_case(raw)).map(|(_, v)| *v)
     }
 
     fn describe(&self) -> String {
-        format!("{} or {}", self.yes.join(", "), self.no.join(", "))
+        self.0.iter().map(|(w, _)| String::from_utf8_lossy(w)).collect::<Vec<_>>().join(", ")
     }
 }

@@ -12,31 +12,26 @@ pub fn days(year: i32, month: u32, day: u32) -> Option<i32> {
     if !(1..=12).contains(&month) || day == 0 || day > days_in(year, month) {
         return None;
     }
-    // Years that begin in March, so that the leap day is the last of its year.
-    let y = i64::from(year) - i64::from(month <= 2);
-    let era = y.div_euclid(400);
-    let of_era = y.rem_euclid(400);
-    let from_march = i64::from((month + 9) % 12);
-    let of_year = (153 * from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
+    // Days of whole 400-year cycles, then of the years and months since.
+    const BEFORE: [u16; 13] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let (cycle, y) = (year.div_euclid(400), year.rem_euclid(400) as u32);
+    let leap_days = if y == 0 { 0 } else { (y - 1) / 4 - (y - 1) / 100 + 1 };
+    let of_year = u32::from(BEFORE[month as usize]) + u32::from(month > 2 && is_leap(year)) + day - 1;
+    i32::try_from(i64::from(cycle) * 146_097 + i64::from(y * 365 + leap_days + of_year) - 719_528).ok()
 }
 
-/// Days of a month.
+/// Days of a month, 1 to 12.
 #[inline]
 pub fn days_in(year: i32, month: u32) -> u32 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if is_leap(year) => 29,
-        2 => 28,
-        _ => 31,
-    }
+    const DAYS: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    u32::from(DAYS[month as usize]) + u32::from(month == 2 && is_leap(year))
 }
 
 /// Whether the year has a 29 February.
 #[inline]
 pub fn is_leap(year: i32) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    // Of the years that 25 divides, those that 16 divides.
+    if year % 25 == 0 { year & 15 == 0 } else { year & 3 == 0 }
 }
 
 #[inline(always)]
