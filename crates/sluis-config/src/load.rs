@@ -71,10 +71,13 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn load(&mut self, found: &Found) -> Loaded {
         let tree = self.project_tree(found);
+        if tree.is_none() && (found.project_file.is_some() || has_errors(&self.diagnostics)) {
+            // Without the project's variables and connections every pipeline would seem wrong.
+            return Loaded { project: None, pipelines: Vec::new(), diagnostics: in_order(std::mem::take(&mut self.diagnostics)) };
+        }
         let project = match (&tree, &found.project_file) {
-            (_, None) => Some(Project::default_at(&found.dir)),
-            (None, Some(_)) => None,
             (Some(tree), Some(file)) => self.project(found, file, tree),
+            _ => Some(Project::default_at(&found.dir)),
         };
         let grammar = json_schema(self.registry);
         let connections = project::connection_names(tree.as_ref());
@@ -131,7 +134,7 @@ impl Loader<'_> {
         let beside = found.environment_file(env);
         if inside.is_none() && beside.is_none() {
             self.unknown_environment(env, found, environments.as_ref(), &file);
-            return Some(tree);
+            return None;
         }
         if let Some(inside) = inside {
             tree = merge(&tree, inside, &project_rule);

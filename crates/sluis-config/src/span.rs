@@ -94,9 +94,6 @@ impl Span {
         let end = if Arc::ptr_eq(&self.file, &other.file) { self.end.max(other.end) } else { self.end };
         Span { file: self.file.clone(), start: self.start, end }
     }
-    pub(crate) fn contains(&self, other: &Span) -> bool {
-        Arc::ptr_eq(&self.file, &other.file) && self.start <= other.start && other.end <= self.end
-    }
 }
 
 impl PartialEq for Span {

@@ -248,8 +248,7 @@ pub struct WhenText(pub String);
 #[serde(deny_unknown_fields)]
 pub struct WhenSpec {
     /// A crontab line: minute, hour, day of month, month, day of week, in the machine's local time.
-    #[schemars(extend("examples" = ["5 3 * * *"]))]
-    pub cron: Option<String>,
+    pub cron: Option<CronText>,
     /// The pause between the starts of two runs.
     pub every: Option<HumanDuration>,
     /// Pipelines after whose runs this one runs: one, or a list.
@@ -261,11 +260,22 @@ pub struct WhenSpec {
 #[serde(deny_unknown_fields)]
 pub struct AlertSpec {
     /// Addresses: one, or a list.
-    #[schemars(extend("examples" = ["ops@example.org"]))]
-    pub email: OneOrMany<String>,
+    pub email: OneOrMany<EmailText>,
     /// Of what: `failure` (default), and budgets such as `rejects > 1%`. One, or a list.
     pub on: Option<OneOrMany<AlertText>>,
 }
+
+/// A crontab line.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(inline, extend("format" = "sluis-cron", "examples" = ["5 3 * * *"]))]
+#[serde(transparent)]
+pub struct CronText(pub String);
+
+/// An e-mail address.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(inline, extend("format" = "sluis-email", "examples" = ["ops@example.org"]))]
+#[serde(transparent)]
+pub struct EmailText(pub String);
 
 /// `failure`, or a budget such as `rejects > 1%`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -10,8 +10,18 @@ pub(crate) fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str
         .into_iter()
         .map(|name| (distance(&written, &plain(name)), name))
         .min_by_key(|(d, _)| *d)
-        .filter(|(d, name)| *d <= 1 + name.chars().count().min(written.chars().count()) / 4)
+        .filter(|(d, name)| *d <= slips(name.chars().count().min(written.chars().count())))
         .map(|(_, name)| name)
+}
+
+/// How many slips a word of this length may have and still be meant.
+fn slips(length: usize) -> usize {
+    match length {
+        0..=2 => 0,
+        3..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    }
 }
 
 /// Very long texts are nobody's typing error, and comparing them costs their product.
@@ -46,12 +56,13 @@ mod tests {
 
     #[test]
     fn slips_are_seen_and_strangers_are_not() {
-        let names = ["delimiter", "header", "on_overwrite", "url"];
+        let names = ["delimiter", "lake", "header", "on_overwrite", "url"];
         for (written, meant) in [
             ("delimeter", Some("delimiter")),
             ("Header", Some("header")),
             ("on-overwrite", Some("on_overwrite")),
             ("ulr", Some("url")),
+            ("name", None),
             ("x", None),
             ("footer", None),
         ] {

@@ -4,6 +4,7 @@
 //! order is the engine's. A new connector is its folder and one line in [`registry`].
 
 pub mod files;
+pub mod files_sink;
 mod registry;
 
 pub use registry::registry;

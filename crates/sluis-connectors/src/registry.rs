@@ -6,7 +6,7 @@ use sluis_core::Registry;
 pub fn registry() -> Registry {
     Registry {
         sources: vec![&crate::files::SOURCE],
-        sinks: vec![],
+        sinks: vec![&crate::files_sink::FILES],
         formats: vec![],
         connections: vec![sluis_storage::connection::S3_CONNECTION, sluis_storage::connection::HTTP_CONNECTION],
     }

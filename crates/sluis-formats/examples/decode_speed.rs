@@ -155,10 +155,14 @@ fn main() -> Result<()> {
 
         let mut encoder = writer_from_value(&json!("csv"))?.encoder(&batches[0].schema())?;
         let started = Instant::now();
-        let mut text = Vec::new();
-        batches.iter().try_for_each(|b| encoder.write(b, &mut text))?;
+        let (mut text, mut written) = (Vec::new(), 0);
+        for batch in &batches {
+            encoder.write(batch, &mut text)?;
+            written += text.len();
+            text.clear();
+        }
         encoder.finish(&mut text)?;
-        say("writing CSV", text.len(), started.elapsed());
+        say("writing CSV", written + text.len(), started.elapsed());
         println!();
     }
     Ok(())

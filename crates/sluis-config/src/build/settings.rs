@@ -38,7 +38,7 @@ impl Builder<'_, '_> {
         let trigger = match trigger {
             Ok(trigger) => trigger,
             Err(message) => {
-                let code = if message.contains("crontab") || message.contains("never comes true") { "bad-cron" } else { "bad-when" };
+                let code = if message.contains("not a crontab line") || message.contains("never comes true") { "bad-cron" } else { "bad-when" };
                 let near =
                     value.text().and_then(|t| crate::suggest::nearest(t.value.trim(), ["live", "manual"])).map(|n| format!("did you mean `{n}`?"));
                 self.report(Diagnostic::error(code, message).at(&span).maybe_help(near), "when");
@@ -58,27 +58,21 @@ impl Builder<'_, '_> {
     }
 
     fn when_spec(&mut self, node: &Node, value: &Node) -> Result<Trigger, String> {
+        const KINDS: [&str; 3] = ["cron", "every", "after"];
+        if KINDS.iter().filter(|k| value.get(k).is_some()).count() != 1 {
+            return Err("`when` takes one of `cron`, `every` and `after`".into());
+        }
         let Some(spec) = self.spec::<WhenSpec>(node, "when", "WhenSpec") else { return Ok(Trigger::Manual) };
         match (spec.cron, spec.every, spec.after) {
-            (Some(cron), None, None) => cron.parse().map(Trigger::Cron),
-            (None, Some(every), None) => Trigger::every(every.0),
-            (None, None, Some(after)) => Ok(Trigger::After(after.into_vec().into_iter().map(PipelineName).collect())),
-            (None, None, None) if !value.entries().is_empty() => Ok(Trigger::Manual),
-            _ => Err("`when` takes one of `cron`, `every` and `after`".into()),
+            (Some(cron), ..) => cron.0.parse().map(Trigger::Cron),
+            (_, Some(every), _) => Trigger::every(every.0),
+            (.., after) => Ok(Trigger::After(after.map_or_else(Vec::new, OneOrMany::into_vec).into_iter().map(PipelineName).collect())),
         }
     }
 
     pub(super) fn alert(&mut self, node: &Node) -> Option<Alert> {
         let spec = self.spec::<AlertSpec>(node, "alert", "AlertSpec")?;
-        let email = spec.email.into_vec();
-        let at = node.get("alert").and_then(|a| a.entry("email")).map(|e| e.value.span.first_line());
-        for address in &email {
-            let plausible = address.split_once('@').is_some_and(|(who, host)| !who.is_empty() && !host.is_empty() && !host.contains('@'));
-            if let (false, Some(at)) = (plausible && !address.contains(char::is_whitespace), &at) {
-                let d = Diagnostic::error("bad-address", format!("`{}` is not an e-mail address", short(address))).at(at);
-                self.report(d.help("as in `ops@example.org`"), "alert");
-            }
-        }
+        let email = spec.email.into_vec().into_iter().map(|e| e.0).collect();
         let on = spec.on.map_or_else(|| vec![AlertOn::Failure], |on| on.into_vec().iter().filter_map(|t| t.0.parse().ok()).collect());
         Some(Alert { email, on })
     }

@@ -12,7 +12,7 @@ use sluis_core::{ByteSize, HumanDuration};
 use super::describe::{allows, choices, example, first_sentence, one_line, type_words};
 use super::{alternatives, follow};
 use crate::diagnostic::Diagnostic;
-use crate::grammar::{AlertOn, Budget};
+use crate::grammar::{AlertOn, Budget, Cron};
 use crate::reference::{has_open, has_secret};
 use crate::span::Span;
 use crate::suggest;
@@ -224,6 +224,8 @@ impl<'a> Conform<'a> {
             "sluis-size" => ("bad-size", "a size", text.parse::<ByteSize>().err()),
             "sluis-type" => ("bad-type", "a column type", parse_type(text).err()),
             "sluis-budget" => ("bad-budget", "a budget", text.parse::<Budget>().err()),
+            "sluis-cron" => ("bad-cron", "a crontab line", text.parse::<Cron>().err()),
+            "sluis-email" => ("bad-address", "an e-mail address", bad_address(text)),
             "sluis-alert" => ("bad-budget", "`failure` or a budget", text.parse::<AlertOn>().err()),
             _ => return self.pattern(node, text, schema, place),
         };
@@ -425,7 +427,7 @@ impl<'a> Conform<'a> {
         };
         let d = d.at(&at).label(format!("expected {expected}"));
         let all = alternatives(self.root, schema);
-        let wants = |name: &str| all.iter().any(|s| s.get("type").is_some() && allows(s, name));
+        let wants = |name: &str| all.iter().any(|s| s.get("type").is_some() && s.get("format").is_none() && allows(s, name));
         let written = node.scalar().map(str::to_lowercase);
         let d = match (&node.kind, written.as_deref()) {
             (Kind::Text(_), Some("yes" | "on" | "y")) if wants("boolean") => d.help("write `true`"),
@@ -464,10 +466,18 @@ fn fits(schema: &Value, node: &Node) -> bool {
     }
 }
 
+fn bad_address(text: &str) -> Option<String> {
+    let plausible = text.split_once('@').is_some_and(|(who, host)| !who.is_empty() && !host.is_empty() && !host.contains('@'));
+    (!plausible || text.contains(char::is_whitespace))
+        .then(|| format!("`{}` is not an e-mail address, as in `ops@example.org`", crate::diagnostic::short(text)))
+}
+
+/// The column type that was meant, where what is wrong is the name.
 fn near_type(text: &str) -> Option<&'static str> {
     const NAMES: [&str; 13] =
         ["bool", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "string", "binary", "date", "timestamp", "timestamptz"];
-    suggest::nearest(text.split('(').next()?.trim(), NAMES)
+    let written = text.split('(').next()?.trim();
+    suggest::nearest(written, NAMES).filter(|name| *name != written)
 }
 
 fn find_key(root: &Value, schema: &Value, key: &str, path: &str, depth: usize, found: &mut Vec<String>) {

@@ -7,7 +7,7 @@ mod conform;
 mod describe;
 
 pub(crate) use conform::{Conform, Place};
-pub(crate) use describe::{example, first_sentence, one_line, type_words};
+pub(crate) use describe::{one_line, type_words};
 
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
@@ -161,6 +161,3 @@ pub(crate) fn alternatives<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Va
     gather(root, schema, 0, &mut out);
     out
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,8 @@ use crate::span::{SourceFile, Span};
 /// A diagnostic for a parser's error at a byte offset.
 pub(super) fn diagnostic(file: &Arc<SourceFile>, at: usize, info: &str) -> Diagnostic {
     // At the end of the file the place to look at is the last line with something in it.
-    let at = if file.text()[at.min(file.text().len())..].trim().is_empty() { file.text().trim_end().len().saturating_sub(1) } else { at };
+    let written = file.text().trim_end();
+    let at = if at >= written.len() { written.char_indices().next_back().map_or(0, |(last, _)| last) } else { at };
     let (line, _) = file.position(at);
     if let Some(tab) = tab_in_indentation(file, line) {
         let d = Diagnostic::error("yaml-tab", "a tab indents this line; YAML is indented with spaces");

@@ -107,6 +107,7 @@ fn what_is_wrong_with_the_text_is_said() {
         ("a: b: c", "yaml-syntax"),
         ("a: 1\n b: 2", "yaml-syntax"),
         ("a: { url: ${b}/c }", "yaml-syntax"),
+        ("{¡", "yaml-syntax"),
         ("a: !mine 1", "yaml-tag"),
         ("{a: 1}: 2", "wrong-key"),
     ] {

@@ -2,8 +2,6 @@
 //!
 //! Deliberately not here: quoting, nulls. Guarantees: what is written is read back by this crate as the same value.
 
-use std::io::Write;
-
 use super::time::DAY;
 
 /// An integer.
@@ -12,26 +10,54 @@ pub fn int(v: i64, out: &mut Vec<u8>) {
     if v < 0 {
         out.push(b'-');
     }
-    digits(v.unsigned_abs().into(), 1, out);
+    short_digits(v.unsigned_abs(), 1, out);
+}
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
+        i += 1;
+    }
+    pairs
+};
+
+/// Digits of `v`, at least `least` (20 at most) of them.
+#[inline]
+fn short_digits(mut v: u64, least: usize, out: &mut Vec<u8>) {
+    let mut buffer = [b'0'; 20];
+    let mut at = buffer.len();
+    while v >= 10 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[(v % 100) as usize]);
+        v /= 100;
+    }
+    if v > 0 {
+        at -= 1;
+        buffer[at] = b'0' + v as u8;
+    }
+    out.extend_from_slice(&buffer[at.min(buffer.len() - least)..]);
 }
 
 /// Digits of `v`, at least `least` of them.
-fn digits(mut v: u128, least: usize, out: &mut Vec<u8>) {
-    let mut buffer = [b'0'; 40];
-    let mut at = buffer.len();
-    // In 64 bits as soon as it fits: 128-bit division is slow.
-    while v > u128::from(u64::MAX) {
-        at -= 1;
-        buffer[at] = b'0' + (v % 10) as u8;
-        v /= 10;
+fn digits(v: u128, least: usize, out: &mut Vec<u8>) {
+    // Nineteen at a time: 128-bit division is slow.
+    const CHUNK: u128 = 10_000_000_000_000_000_000;
+    match u64::try_from(v) {
+        Ok(v) if least <= 20 => short_digits(v, least, out),
+        _ => {
+            digits(v / CHUNK, least.saturating_sub(19), out);
+            short_digits((v % CHUNK) as u64, 19, out);
+        }
     }
-    let mut v = v as u64;
-    while v > 0 {
-        at -= 1;
-        buffer[at] = b'0' + (v % 10) as u8;
-        v /= 10;
-    }
-    out.extend_from_slice(&buffer[at.min(buffer.len() - least)..]);
+}
+
+/// Two digits.
+#[inline]
+fn two(v: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&PAIRS[v as usize]);
 }
 
 /// A decimal with `scale` digits after the point.
@@ -39,43 +65,72 @@ pub fn decimal(v: i128, scale: i8, out: &mut Vec<u8>) {
     if v < 0 {
         out.push(b'-');
     }
-    let scale = scale.max(0) as usize;
-    let from = out.len();
-    digits(v.unsigned_abs(), scale + 1, out);
-    if scale > 0 {
-        let at = out.len() - scale;
-        debug_assert!(at > from);
-        out.insert(at, b'.');
+    let scale = scale.max(0) as u32;
+    let v = v.unsigned_abs();
+    // Whole and fraction apart, in 64 bits where they fit.
+    match u64::try_from(v) {
+        Ok(v) if scale < 20 => {
+            let one = 10_u64.pow(scale.min(19));
+            short_digits(v / one, 1, out);
+            if scale > 0 {
+                out.push(b'.');
+                short_digits(v % one, scale as usize, out);
+            }
+        }
+        _ => {
+            let one = 10_u128.pow(scale);
+            digits(v / one, 1, out);
+            if scale > 0 {
+                out.push(b'.');
+                digits(v % one, scale as usize, out);
+            }
+        }
     }
 }
 
 /// The shortest text that reads back as the same number; `NaN`, `inf`, `-inf`.
+#[inline]
 pub fn float64(v: f64, out: &mut Vec<u8>) {
-    write_to(out, format_args!("{v:?}"));
+    match v.is_finite() {
+        true => out.extend_from_slice(ryu::Buffer::new().format_finite(v).as_bytes()),
+        false => not_finite(v, out),
+    }
 }
 
 /// Likewise, in single precision.
+#[inline]
 pub fn float32(v: f32, out: &mut Vec<u8>) {
-    write_to(out, format_args!("{v:?}"));
+    match v.is_finite() {
+        true => out.extend_from_slice(ryu::Buffer::new().format_finite(v).as_bytes()),
+        false => not_finite(v.into(), out),
+    }
 }
 
-fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = out.write_fmt(text);
+#[cold]
+fn not_finite(v: f64, out: &mut Vec<u8>) {
+    out.extend_from_slice(if v.is_nan() {
+        b"NaN"
+    } else if v > 0.0 {
+        b"inf"
+    } else {
+        b"-inf"
+    });
 }
 
 /// `2024-02-29` from days since 1970-01-01.
 pub fn date(days: i32, out: &mut Vec<u8>) {
     let (year, month, day) = civil(days.into());
     if (0..=9999).contains(&year) {
-        digits(year as u128, 4, out);
+        two(year as u32 / 100, out);
+        two(year as u32 % 100, out);
     } else {
-        write_to(out, format_args!("{year:+05}"));
+        out.push(if year < 0 { b'-' } else { b'+' });
+        short_digits(year.unsigned_abs(), 4, out);
     }
     out.push(b'-');
-    digits(month.into(), 2, out);
+    two(month, out);
     out.push(b'-');
-    digits(day.into(), 2, out);
+    two(day, out);
 }
 
 /// `2024-02-29 12:34:56`, with a fraction if there is one, from microseconds since 1970-01-01.
@@ -94,12 +149,12 @@ pub fn time(micros: i64, out: &mut Vec<u8>) {
         if n > 0 {
             out.push(b':');
         }
-        digits(part.into(), 2, out);
+        two(part, out);
     }
     let fraction = micros % 1_000_000;
     if fraction > 0 {
         out.push(b'.');
-        digits(fraction as u128, 6, out);
+        short_digits(fraction as u64, 6, out);
         while out.last() == Some(&b'0') {
             out.pop();
         }
