@@ -69,6 +69,9 @@ pub struct KnownFile {
     pub landed: bool,
     /// Whether any version of this path ever landed rows.
     pub landed_before: bool,
+    /// A person asked for this file once more (`rewind`, `backfill --again`): whatever the policy for overwritten files says, it counts
+    /// as new, and where the policy is `replace` its earlier rows leave. `landed` is false then.
+    pub again: bool,
 }
 
 /// The history of file versions of one pipeline, for `discover`.

@@ -28,6 +28,9 @@ pub enum Verdict {
 /// Decides by the newest version the ledger knows of the path.
 pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite) -> Verdict {
     let Some(known) = known else { return Verdict::Take { replaces: false } };
+    if known.again {
+        return Verdict::Take { replaces: policy == OnOverwrite::Replace && known.landed_before };
+    }
     if known.landed {
         if same(&known.version, now) {
             return Verdict::Known;
@@ -108,7 +111,7 @@ mod tests {
         FileVersion { path: "/f".into(), size, modified: DateTime::<Utc>::from_timestamp(second, 0), etag: etag.map(str::to_owned) }
     }
     fn known(version: FileVersion, landed: bool, landed_before: bool) -> KnownFile {
-        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before }
+        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false }
     }
 
     #[test]
@@ -131,6 +134,12 @@ mod tests {
         for (policy, expected) in [(Ignore, Verdict::Ignore), (Replace, take(true)), (Append, take(false)), (Fail, Verdict::Conflict)] {
             assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy), expected);
             assert_eq!(judge(Some(&known(v1.clone(), false, true)), &v1, policy), expected, "an older version landed");
+        }
+        for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
+            let asked_for = KnownFile { again: true, ..known(v1.clone(), false, true) };
+            assert_eq!(judge(Some(&asked_for), &v1, policy), take(replaces), "a person asked for it once more");
+            let never_landed = KnownFile { again: true, ..known(v1.clone(), false, false) };
+            assert_eq!(judge(Some(&never_landed), &v1, policy), take(false));
         }
     }
 
