@@ -9,6 +9,7 @@ pub fn registry() -> Registry {
         sinks: vec![&crate::files_sink::FILES],
         formats: vec![],
         connections: vec![sluis_storage::connection::S3_CONNECTION, sluis_storage::connection::HTTP_CONNECTION],
+        lake: None,
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Registry {
     pub formats: Vec<&'static FormatDef>,
     /// Kinds of connection (`s3` …) with their JSON Schemas.
     pub connections: Vec<ConnectionDef>,
+    /// `lake:` of a project, in a connection's shape; `None`: this build has no lake.
+    pub lake: Option<ConnectionDef>,
 }
 
 /// A kind of connection: one key under a name in `connections:`.

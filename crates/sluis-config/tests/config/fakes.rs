@@ -295,5 +295,6 @@ pub fn registry() -> Registry {
             },
             ConnectionDef { name: "http", summary: "A web server.", schema: || schema_for!(Nothing), validate: |_| vec![] },
         ],
+        lake: None,
     }
 }
