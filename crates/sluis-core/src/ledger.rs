@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::ids::{Epoch, Generation, LaneId, PipelineName};
-use crate::record::{LaneView, Record};
+use crate::record::{LaneView, Planned, Record, Staged};
 use crate::split::FileVersion;
 
 /// The outcome of a conditional create: the record that now stands, and whether it is the caller's.
@@ -99,6 +99,12 @@ pub trait LedgerStore: Send + Sync {
     async fn release(&self, lease: &Lease) -> Result<()>;
     /// The file history of a pipeline.
     fn history(&self, pipeline: &PipelineName) -> Box<dyn FileHistory>;
+    /// The records of the lane's last committed epoch: its `acknowledge` and `sweep` are repeated by the next run, in case it died before them.
+    /// `None` where there is none, or where the store does not keep it.
+    async fn last_committed(&self, lane: &LaneId) -> Result<Option<(Planned, Staged)>> {
+        let _ = lane;
+        Ok(None)
+    }
     /// The schema that the pipeline's last staged epoch decoded, as JSON.
     async fn last_schema(&self, pipeline: &PipelineName) -> Result<Option<serde_json::Value>>;
 }

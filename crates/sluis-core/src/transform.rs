@@ -37,6 +37,10 @@ pub trait Transform: Send + Sync {
     async fn plan(&self, input: &SchemaRef) -> Result<Arc<dyn TransformPlan>>;
     /// Whether it looks across rows (`scope: epoch`): then all rows of an epoch go through one run.
     fn across_rows(&self) -> bool;
+    /// Whether any check may reject rows (`on_fail: reject`): only then must it be known where each row stood. Saying so needlessly costs speed only.
+    fn may_reject(&self) -> bool {
+        true
+    }
 }
 
 /// A plan for one input schema.
@@ -44,6 +48,11 @@ pub trait TransformPlan: Send + Sync {
     fn output_schema(&self) -> SchemaRef;
     /// Whether the output of a push is exactly that of its own rows, in order, so that runs may work side by side, one per batch.
     fn row_wise(&self) -> bool;
+    /// Whether every row that passes the checks makes exactly one row of output (no `where`, no unnest, no join): then rows of
+    /// several files may share a batch and are still accounted for, file by file. Saying `false` needlessly costs speed only.
+    fn keeps_rows(&self) -> bool {
+        false
+    }
     fn start(&self) -> Result<Box<dyn TransformRun>>;
 }
 
