@@ -7,7 +7,7 @@ pub fn registry() -> Registry {
     Registry {
         sources: vec![&crate::files::SOURCE],
         sinks: vec![&crate::files_sink::FILES],
-        formats: vec![],
+        formats: sluis_formats::all(),
         connections: vec![sluis_storage::connection::S3_CONNECTION, sluis_storage::connection::HTTP_CONNECTION],
         lake: None,
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use schemars::Schema;
 use serde_json::Value;
 
@@ -28,6 +29,20 @@ pub struct BuildContext {
     pub clock: Arc<dyn Clock>,
     /// `on_overwrite: replace`: sinks must be able to remove the rows of one source file.
     pub replaces_files: bool,
+    /// A backfill: the source takes what is selected and nothing else, whatever its own first-run policy says. `None`: everything new.
+    pub selection: Option<Selection>,
+}
+
+/// What a backfill takes. Parts that are `None` do not narrow it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Of this moment or later: by the first date that `match` captures, else by modification time.
+    pub from: Option<DateTime<Utc>>,
+    /// Of before this moment (exclusive).
+    pub to: Option<DateTime<Utc>>,
+    /// In the language of the source's `match`: a path below its URL if there is a `/` in it, else a file's name; or, if it starts with
+    /// `/` or a scheme, a full address.
+    pub glob: Option<String>,
 }
 
 /// A mistake in a connector's configuration that its JSON Schema cannot say.

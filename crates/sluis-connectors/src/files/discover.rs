@@ -99,7 +99,7 @@ impl FilesSource {
     }
 
     async fn phase(&self, from: &Checkpoint, history: &dyn FileHistory) -> Result<Phase> {
-        if self.settings.start != Start::New {
+        if self.settings.start != Start::New || self.selected.is_some() {
             return Ok(Phase::Normal);
         }
         Ok(match from.position(&PartitionId(START.into())) {

@@ -25,13 +25,14 @@ pub enum Verdict {
     Conflict,
 }
 
-/// Decides by the newest version the ledger knows of the path.
-pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite) -> Verdict {
+/// Decides by the newest version the ledger knows of the path. `backfill`: what the first run of `start: new` passed over is taken, too.
+pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite, backfill: bool) -> Verdict {
     let Some(known) = known else { return Verdict::Take { replaces: false } };
     if known.again {
         return Verdict::Take { replaces: policy == OnOverwrite::Replace && known.landed_before };
     }
-    if known.landed {
+    let no_rows = known.landed && (known.version.size == 0 || passed_over(&known.version));
+    if known.landed && !(backfill && passed_over(&known.version)) {
         if same(&known.version, now) {
             return Verdict::Known;
         }
@@ -39,8 +40,8 @@ pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite) 
             return Verdict::Compare;
         }
     }
-    if known.landed && known.version.size == 0 {
-        // An upload that had only begun: an empty file landed no rows, so what comes now overwrites nothing.
+    if no_rows {
+        // An upload that had only begun, or a version that was never read: no rows landed, so what comes now overwrites nothing.
         return Verdict::Take { replaces: policy == OnOverwrite::Replace };
     }
     if known.landed || known.landed_before {
@@ -120,26 +121,26 @@ mod tests {
         let take = |replaces| Verdict::Take { replaces };
         let v1 = version(3, 1, None);
         let v2 = version(4, 2, None);
-        assert_eq!(judge(None, &v1, Fail), take(false));
+        assert_eq!(judge(None, &v1, Fail, false), take(false));
         for policy in [Ignore, Replace, Append, Fail] {
-            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v1, policy), Verdict::Known);
-            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v1, policy), take(false), "it never landed and is back");
-            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v2, policy), take(false), "it never landed");
+            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v1, policy, false), Verdict::Known);
+            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v1, policy, false), take(false), "it never landed and is back");
+            assert_eq!(judge(Some(&known(v1.clone(), false, false)), &v2, policy, false), take(false), "it never landed");
         }
         let empty = known(version(0, 1, None), true, true);
-        assert_eq!(judge(Some(&empty), &version(0, 1, None), Fail), Verdict::Known);
+        assert_eq!(judge(Some(&empty), &version(0, 1, None), Fail, false), Verdict::Known);
         for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
-            assert_eq!(judge(Some(&empty), &v1, policy), take(replaces), "an empty file has no rows");
+            assert_eq!(judge(Some(&empty), &v1, policy, false), take(replaces), "an empty file has no rows");
         }
         for (policy, expected) in [(Ignore, Verdict::Ignore), (Replace, take(true)), (Append, take(false)), (Fail, Verdict::Conflict)] {
-            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy), expected);
-            assert_eq!(judge(Some(&known(v1.clone(), false, true)), &v1, policy), expected, "an older version landed");
+            assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy, false), expected);
+            assert_eq!(judge(Some(&known(v1.clone(), false, true)), &v1, policy, false), expected, "an older version landed");
         }
         for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
             let asked_for = KnownFile { again: true, ..known(v1.clone(), false, true) };
-            assert_eq!(judge(Some(&asked_for), &v1, policy), take(replaces), "a person asked for it once more");
+            assert_eq!(judge(Some(&asked_for), &v1, policy, false), take(replaces), "a person asked for it once more");
             let never_landed = KnownFile { again: true, ..known(v1.clone(), false, false) };
-            assert_eq!(judge(Some(&never_landed), &v1, policy), take(false));
+            assert_eq!(judge(Some(&never_landed), &v1, policy, false), take(false));
         }
     }
 
@@ -151,9 +152,9 @@ mod tests {
         assert!(same_with(version(3, 1, Some("md5:x")), version(3, 1, None)));
         assert!(!same_with(version(3, 1, None), version(3, 2, None)));
         assert!(same_with(version(3, 1, Some("a")), version(3, 1, None)), "a server that stopped to send etags");
-        let touched = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(3, 2, None), OnOverwrite::Fail);
+        let touched = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(3, 2, None), OnOverwrite::Fail, false);
         assert_eq!(touched, Verdict::Compare);
-        let longer = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(4, 2, None), OnOverwrite::Fail);
+        let longer = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(4, 2, None), OnOverwrite::Fail, false);
         assert_eq!(longer, Verdict::Conflict);
         assert_eq!(as_stored(&version(3, 1, Some("md5:x"))).etag, None);
         assert_eq!(as_stored(&version(3, 1, Some("a"))).etag.as_deref(), Some("a"));
@@ -166,6 +167,11 @@ mod tests {
             let marked = pass_over(plain.clone());
             assert!(passed_over(&marked) && !passed_over(&plain));
             assert!(same(&marked, &as_stored(&plain)));
+            let known = known(marked.clone(), true, true);
+            let now = as_stored(&plain);
+            assert_eq!(judge(Some(&known), &now, OnOverwrite::Fail, false), Verdict::Known);
+            assert_eq!(judge(Some(&known), &now, OnOverwrite::Fail, true), Verdict::Take { replaces: false }, "a backfill takes it");
+            assert_eq!(judge(Some(&known), &version(9, 9, Some("z")), OnOverwrite::Fail, false), Verdict::Take { replaces: false });
             assert!(!same(&marked, &as_stored(&version(3, 2, etag.map(|e| if e == "a" { "b" } else { e })))));
             assert_eq!((hash(&marked), as_stored(&marked)), (hash(&plain), as_stored(&plain)));
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `config`, `marker`, `place`, `pattern/` | what is configured: valid by construction |
 //! | `walk`, `hidden`, `manifest` | what is there |
-//! | `judge`, `settle`, `content` | is it new, complete, really changed |
+//! | `judge`, `settle`, `content`, `selection` | is it new, complete, really changed; in the range of a backfill |
 //! | `scan`, `candidates`, `discover`, `notes` | one pass over the listing; an epoch's splits |
 //! | `raw`, `acknowledge`, `source` | reading a split; what becomes of files after the commit |
 //!
@@ -26,6 +26,7 @@ mod pattern;
 mod place;
 mod raw;
 mod scan;
+mod selection;
 mod settle;
 mod source;
 mod walk;

@@ -161,7 +161,8 @@ impl Scan<'_> {
         let known = self.lookup(&addresses).await?;
         let mut out = Vec::new();
         for ((path, version, date), known) in files.into_iter().zip(known) {
-            let verdict = match judge(known.as_ref(), &version, self.source.settings.on_overwrite) {
+            let backfill = self.source.selected.is_some();
+            let verdict = match judge(known.as_ref(), &version, self.source.settings.on_overwrite, backfill) {
                 Verdict::Known => {
                     self.source.watch().forget(&version.path);
                     self.source.due(known.as_ref(), &version);
@@ -213,7 +214,10 @@ impl Scan<'_> {
                 self.notes.add(Kind::WrongValue, || format!("{} (`{text}` for {capture} is no {wanted})", version.path));
                 None
             }
-            Matched::Yes(values) => Some(place.pattern.date_capture().and_then(|name| moment(values.get(name)?))),
+            Matched::Yes(values) => {
+                let date = place.pattern.date_capture().and_then(|name| moment(values.get(name)?));
+                self.source.selected.as_ref().is_none_or(|s| s.holds(path, version, date)).then_some(date)
+            }
         }
     }
 
@@ -224,8 +228,8 @@ impl Scan<'_> {
             return version.modified.is_some_and(|at| at > baseline);
         }
         match self.source.settings.start {
-            Start::From(start) => date.or(version.modified).is_some_and(|at| at < start),
-            Start::All | Start::New => false,
+            Start::From(start) if self.source.selected.is_none() => date.or(version.modified).is_some_and(|at| at < start),
+            Start::All | Start::New | Start::From(_) => false,
         }
     }
 

@@ -23,6 +23,7 @@ use super::judge::passed_over;
 use super::pattern::Matched;
 use super::place::Place;
 use super::raw::{PassedOver, StoredFile};
+use super::selection::Selected;
 use super::settle::Watch;
 use super::walk;
 
@@ -40,6 +41,8 @@ pub struct FilesSource {
     /// A manifest with an address of its own: else it is looked for below each URL.
     manifest: Option<(StorageRef, String)>,
     pub(super) archive: Option<Archive>,
+    /// A backfill: only these files, and `start` is not looked at.
+    pub(super) selected: Option<Selected>,
     pub(super) clock: Arc<dyn Clock>,
     watch: Mutex<Watch>,
     progress: Mutex<HashMap<(u32, u32), Progress>>,
@@ -74,7 +77,8 @@ impl FilesSource {
             Afterwards::Archive { to, .. } => Some(Archive::open(to, &places, connection, context)?),
             Afterwards::Keep | Afterwards::Delete { .. } => None,
         };
-        Ok(Self::new(settings, places, manifest, archive, context.clock.clone()))
+        let selected = context.selection.as_ref().map(Selected::new).transpose()?;
+        Ok(Self { selected, ..Self::new(settings, places, manifest, archive, context.clock.clone()) })
     }
 
     /// From parts that are open.
@@ -90,6 +94,7 @@ impl FilesSource {
             places: places.into_iter().map(Arc::new).collect(),
             manifest,
             archive,
+            selected: None,
             clock,
             watch: Mutex::default(),
             progress: Mutex::default(),

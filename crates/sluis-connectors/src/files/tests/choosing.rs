@@ -268,3 +268,46 @@ async fn urls_that_overlap_give_each_file_once() {
     lane.limits.files = 1;
     assert_eq!(lane.run().await, ["a.csv", "b.csv", "c.txt"]);
 }
+
+#[tokio::test]
+async fn a_backfill_takes_its_selection_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path();
+    for name in ["in/x_20231231.csv", "in/x_20240101.csv", "in/x_20240131.csv", "in/y_20240115.csv"] {
+        write(base, name, "x", OLD);
+    }
+    let config = json!({ "url": "in", "start": "new", "match": "{kind}_{day:%Y%m%d}.csv" });
+    let mut lane = Lane::local(base, config.clone());
+    assert_eq!(lane.run().await.len(), 5, "four files are passed over, then the first run ends");
+    write(base, "in/x_20240116.csv", "late", OLD);
+    let clock = lane.clock.clone();
+    let backfill = |glob: Option<&str>, from: Option<&str>, to: Option<&str>| {
+        let at = |text: Option<&str>| text.map(|t| time(&format!("{t}T00:00:00Z")));
+        let selection = sluis_core::Selection { from: at(from), to: at(to), glob: glob.map(str::to_owned) };
+        let context = BuildContext { selection: Some(selection), ..context(base, clock.clone()) };
+        FilesSource::build(&context, &config)
+    };
+    lane.source = backfill(Some("x_*"), Some("2024-01-01"), Some("2024-02-01")).unwrap();
+    lane.at = Checkpoint::default();
+    let d = lane.discover().await.unwrap();
+    assert_eq!(names(&d), ["x_20240101.csv", "x_20240116.csv", "x_20240131.csv"]);
+    assert!(!d.splits.iter().any(|s| s.replaces || s.file.as_ref().is_some_and(judge::passed_over)), "they are read");
+    assert_eq!(lane.run().await.len(), 3);
+    assert!(lane.run().await.is_empty(), "each once");
+    lane.source = backfill(None, None, Some("2024-02-01")).unwrap();
+    assert_eq!(lane.run().await, ["x_20231231.csv", "y_20240115.csv"], "what no run and no backfill has read");
+    assert_eq!(backfill(Some("{"), None, None).err().unwrap().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_backfill_does_not_look_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path();
+    write(base, "in/a", "x", OLD);
+    let config = json!({ "url": "in", "start": "2024-05-01" });
+    let mut lane = Lane::local(base, config.clone());
+    assert!(lane.run().await.is_empty());
+    let context = BuildContext { selection: Some(Default::default()), ..context(base, lane.clock.clone()) };
+    lane.source = FilesSource::build(&context, &config).unwrap();
+    assert_eq!(lane.run().await, ["a"]);
+}

@@ -148,6 +148,7 @@ pub fn context(base: &Path, clock: Arc<TestClock>) -> BuildContext {
         lake: json!({}),
         clock,
         replaces_files: false,
+        selection: None,
     }
 }
 
