@@ -1,0 +1,62 @@
+//! A pipeline, built: everything that its epochs need, as traits and plain settings.
+//!
+//! Deliberately not here: building it from configuration (the binary does), running it.
+
+use std::sync::Arc;
+
+use sluis_core::{EpochLimits, FileFormat, LaneId, LaneShard, PipelineName, RowCounts, Sink, Source, Transform};
+
+/// Says whether the rows of an epoch break an error budget: `Some(sentence)` if they do.
+pub type BudgetCheck = Arc<dyn Fn(&RowCounts) -> Option<String> + Send + Sync>;
+
+/// A pipeline, built.
+#[derive(Clone)]
+pub struct Job {
+    pub pipeline: PipelineName,
+    pub source: Arc<dyn Source>,
+    /// Decodes what the source opens as a file; `None` for sources of rows.
+    pub format: Option<Arc<dyn FileFormat>>,
+    /// Checks and select; `None`: rows go on as they are.
+    pub transform: Option<Arc<dyn Transform>>,
+    /// At least one.
+    pub sinks: Vec<Arc<dyn Sink>>,
+    /// Where rejected rows go; committed with the same epoch as the sinks.
+    pub rejects: Arc<dyn Sink>,
+    pub limits: EpochLimits,
+    /// Asked once per epoch, before `staged` is written: `Some` fails the epoch with `ErrorKind::Budget`.
+    pub budget: BudgetCheck,
+    pub settings: JobSettings,
+}
+
+/// How the work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobSettings {
+    /// Tasks an epoch is cut into.
+    pub tasks: usize,
+    /// Threads that decode and compute, over all tasks.
+    pub threads: usize,
+    /// Rows per batch to aim for.
+    pub batch_rows: usize,
+    /// Files looked at to infer a schema.
+    pub sample_files: usize,
+    /// A file damaged as a whole becomes one reject (else the epoch fails).
+    pub corrupt_files_are_rejected: bool,
+    /// How often an epoch is tried when it fails in a way that may pass.
+    pub tries: usize,
+    /// `on_overwrite: replace`: batches of different files are kept apart and carry their origin.
+    pub replaces_files: bool,
+}
+
+/// A lane to drive: its name and which paths are its.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    pub id: LaneId,
+    pub shard: LaneShard,
+}
+
+impl Lane {
+    /// The only lane of a pipeline that has one.
+    pub fn main(pipeline: &PipelineName) -> Lane {
+        Lane { id: LaneId { pipeline: pipeline.clone(), lane: "main".into() }, shard: LaneShard::ALL }
+    }
+}

@@ -1,0 +1,321 @@
+//! Splits opened and decoded ahead, delivered in their order, each verified at its end.
+//!
+//! Small files are taken in bundles, so that a thousand of them cost what reading them costs. Of each file so much is held as fits
+//! [`HOLD`]: a file that ends within it is delivered only when it is known to be whole and unchanged. A larger one is passed on as
+//! it comes; if it turns out to be damaged or changed then, the attempt begins again without it.
+//! Deliberately not here: what becomes of rows. Guarantees: order; memory bounded by [`HOLD`] per file in flight.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream, StreamExt};
+use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FileVersion, Opened, Outcome, RawFile, ReadOptions, Result, Source, Split};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::apart::begin;
+use super::columns::{self, Constants};
+use super::{Fault, Lesson};
+
+/// Bytes of decoded rows held per file until it is known to be good.
+const HOLD: usize = 2 << 20;
+/// A bundle holds files up to this many bytes together …
+const BUNDLE_BYTES: u64 = 512 << 10;
+/// … and at most so many.
+const BUNDLE_FILES: usize = 32;
+/// Files from here on count for several: their decoders work ahead.
+const LARGE: u64 = 4 << 20;
+
+/// What comes of splits, in order: `Begin`, any number of `Rows`, `End`.
+pub enum Piece {
+    /// The split was opened. Its constants, and whether its rows come as the source has them (without a format).
+    Begin {
+        split: usize,
+        constants: Constants,
+        plain: bool,
+    },
+    Rows(Decoded),
+    End {
+        split: usize,
+        outcome: Outcome,
+        bytes: u64,
+    },
+}
+
+/// All that reading needs to know.
+pub struct Reading {
+    pub source: Arc<dyn Source>,
+    pub format: Option<Arc<dyn FileFormat>>,
+    pub splits: Arc<Vec<Split>>,
+    pub options: ReadOptions,
+    pub constant_columns: SchemaRef,
+    pub planned_at: DateTime<Utc>,
+    /// A file damaged as a whole becomes a reject.
+    pub reject_corrupt: bool,
+    /// Bytes that came from the source so far, for progress.
+    pub meter: Arc<AtomicU64>,
+}
+
+/// Delivers pieces.
+pub struct Reader {
+    reading: Arc<Reading>,
+    bundles: BoxStream<'static, Result<Bundle>>,
+    /// The rest of the bundle in hand.
+    fetched: VecDeque<Fetched>,
+    held: Option<OwnedSemaphorePermit>,
+    current: Option<Current>,
+}
+
+/// Splits fetched together, and the right to hold them in memory.
+type Bundle = (Vec<Fetched>, OwnedSemaphorePermit);
+
+/// A split, as far as it was read ahead.
+struct Fetched {
+    split: usize,
+    opened: Option<(Constants, bool)>,
+    rows: VecDeque<Decoded>,
+    bytes: u64,
+    then: Then,
+}
+
+enum Then {
+    Ended(Outcome),
+    Failed(Error),
+    GoesOn(BoxStream<'static, Result<Decoded>>, Option<Arc<dyn RawFile>>),
+}
+
+/// The split being delivered.
+struct Current {
+    split: usize,
+    rows: VecDeque<Decoded>,
+    bytes: u64,
+    then: Then,
+}
+
+impl Reader {
+    /// Reads all splits but those whose end is known.
+    pub fn new(reading: Arc<Reading>, ends: &std::collections::BTreeMap<usize, Outcome>) -> Self {
+        let apart = reading.options.threads > 1;
+        let permits = (2 * reading.options.threads).max(4) as u32;
+        let semaphore = Arc::new(Semaphore::new(permits as usize));
+        let ends = Arc::new(ends.clone());
+        let shared = reading.clone();
+        let bundles = stream::iter(bundles(&reading.splits))
+            // In order, so that the next one to be delivered never waits for one behind it.
+            .then(move |bundle| {
+                let (semaphore, weight) = (semaphore.clone(), if bundle.large { permits / 2 } else { 1 });
+                async move { (bundle.splits, semaphore.acquire_many_owned(weight).await) }
+            })
+            .map(move |(splits, permit)| {
+                let (reading, ends) = (shared.clone(), ends.clone());
+                begin(apart, async move {
+                    let permit = permit.map_err(|e| Error::internal("the reading was closed").source(e))?;
+                    let at_once = reading.at_once(&splits);
+                    let known = |split: usize| ends.get(&split).cloned();
+                    let fetching = splits.map(|split| fetch(&reading, split, known(split))).collect::<Vec<_>>();
+                    Ok((stream::iter(fetching).buffered(at_once).collect().await, permit))
+                })
+            })
+            .buffered(permits as usize)
+            .boxed();
+        Self { reading, bundles, fetched: VecDeque::new(), held: None, current: None }
+    }
+
+    /// The next piece; `None` after the last. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Piece>, Fault> {
+        loop {
+            if self.current.is_some() {
+                return self.go_on().await.map(Some);
+            }
+            if let Some(Fetched { split, opened, rows, bytes, then }) = self.fetched.pop_front() {
+                let rows = if matches!(then, Then::Ended(Outcome::Changed(_) | Outcome::Corrupt(_))) { VecDeque::new() } else { rows };
+                self.current = Some(Current { split, rows, bytes, then });
+                if let Some((constants, plain)) = opened {
+                    return Ok(Some(Piece::Begin { split, constants, plain }));
+                }
+                continue;
+            }
+            self.held = None;
+            match self.bundles.next().await {
+                None => return Ok(None),
+                Some(bundle) => {
+                    let (fetched, permit) = bundle?;
+                    (self.fetched, self.held) = (fetched.into(), Some(permit));
+                }
+            }
+        }
+    }
+
+    async fn go_on(&mut self) -> Result<Piece, Fault> {
+        let Some(current) = &mut self.current else { return Err(Error::internal("no split is being read").into()) };
+        if let Some(rows) = current.rows.pop_front() {
+            return Ok(Piece::Rows(rows));
+        }
+        if let Then::GoesOn(rows, file) = &mut current.then {
+            let ended = match rows.next().await {
+                Some(Ok(rows)) => {
+                    if file.is_none() {
+                        current.bytes += rows.batch.get_array_memory_size() as u64;
+                    }
+                    return Ok(Piece::Rows(rows));
+                }
+                Some(Err(e)) => Err(e),
+                None => {
+                    // Asked once more if this future is dropped: it is only a question.
+                    let file = file.clone();
+                    *rows = stream::empty().boxed();
+                    match file {
+                        Some(file) => file.verify().await,
+                        None => Ok(()),
+                    }
+                }
+            };
+            match ended {
+                Ok(()) => current.then = Then::Ended(Outcome::Read),
+                Err(e) => match self.reading.ending(e) {
+                    // Rows of it are with the writers: they cannot be taken back.
+                    Ok(outcome) => return Err(Fault::Again(Lesson::Ended(current.split, outcome))),
+                    Err(e) => return Err(e.context("file", self.reading.splits[current.split].name()).into()),
+                },
+            }
+        }
+        let Some(Current { split, bytes, then, .. }) = self.current.take() else { return Err(Error::internal("no split is being read").into()) };
+        match then {
+            Then::Ended(outcome) => Ok(Piece::End { split, bytes: if outcome == Outcome::Read { bytes } else { 0 }, outcome }),
+            Then::Failed(e) => Err(e.into()),
+            Then::GoesOn(..) => Err(Error::internal("a split goes on after its end").into()),
+        }
+    }
+}
+
+impl Reading {
+    /// How a split ends by an error; the error itself if the epoch fails by it.
+    fn ending(&self, e: Error) -> Result<Outcome> {
+        match e.kind() {
+            ErrorKind::SourceChanged => Ok(Outcome::Changed(e.message().to_owned())),
+            ErrorKind::CorruptInput if self.reject_corrupt => Ok(Outcome::Corrupt(e.message().to_owned())),
+            _ => Err(e),
+        }
+    }
+
+    /// Files of a bundle that are read at once: far ones wait for the network, near ones for a thread.
+    fn at_once(&self, splits: &Range<usize>) -> usize {
+        let far = splits.clone().any(|i| self.splits[i].file.as_ref().is_none_or(|f| f.path.contains("://")));
+        match (far, self.options.threads) {
+            (true, _) => BUNDLE_FILES,
+            (false, 1) => 2,
+            (false, _) => 4,
+        }
+    }
+}
+
+struct Group {
+    splits: Range<usize>,
+    large: bool,
+}
+
+/// Neighbours read together.
+fn bundles(splits: &[Split]) -> Vec<Group> {
+    let size = |i: usize| splits[i].file.as_ref().map_or(LARGE, |f| f.size);
+    let mut out = Vec::new();
+    let mut start = 0;
+    while start < splits.len() {
+        let (mut end, mut bytes) = (start + 1, size(start));
+        while end < splits.len() && end - start < BUNDLE_FILES && bytes + size(end) <= BUNDLE_BYTES {
+            bytes += size(end);
+            end += 1;
+        }
+        out.push(Group { splits: start..end, large: bytes >= LARGE });
+        start = end;
+    }
+    out
+}
+
+/// Opens a split and reads it as far as it may be held.
+async fn fetch(reading: &Reading, split: usize, known: Option<Outcome>) -> Fetched {
+    let planned = &reading.splits[split];
+    let bytes = planned.file.as_ref().map_or(0, |f| f.size);
+    let mut fetched = Fetched { split, opened: None, rows: VecDeque::new(), bytes, then: Then::Ended(Outcome::Read) };
+    if let Some(outcome) = known {
+        fetched.then = Then::Ended(outcome);
+        return fetched;
+    }
+    if let Err(e) = ahead(reading, planned, &mut fetched).await {
+        fetched.then = match reading.ending(e) {
+            Ok(outcome) => Then::Ended(outcome),
+            Err(e) if e.contexts().iter().any(|(key, _)| *key == "file") => Then::Failed(e),
+            Err(e) => Then::Failed(e.context("file", planned.name())),
+        };
+    }
+    fetched
+}
+
+async fn ahead(reading: &Reading, planned: &Split, fetched: &mut Fetched) -> Result<()> {
+    let constants = columns::constants(&reading.constant_columns, planned, reading.planned_at)?;
+    let (mut rows, file) = match reading.source.open(planned).await? {
+        Opened::File(file) => {
+            let Some(format) = &reading.format else {
+                return Err(
+                    Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, parquet or raw")
+                );
+            };
+            let file: Arc<dyn RawFile> = Arc::new(Metered { file, meter: reading.meter.clone() });
+            (format.read(file.clone(), &reading.options).await?, Some(file))
+        }
+        Opened::Rows(rows) => (rows.map(|r| r.map(|(batch, rejects)| Decoded { batch, origins: None, rejects })).boxed(), None),
+    };
+    fetched.opened = Some((constants, file.is_none()));
+    let mut held = 0;
+    while held < HOLD {
+        let Some(decoded) = rows.next().await else {
+            if let Some(file) = file {
+                file.verify().await?;
+            }
+            return Ok(());
+        };
+        let decoded = decoded?;
+        let size = decoded.batch.get_array_memory_size();
+        if file.is_none() {
+            fetched.bytes += size as u64;
+        }
+        held += size + decoded.rejects.iter().map(|r| r.raw.len() + r.message.len()).sum::<usize>();
+        fetched.rows.push_back(decoded);
+    }
+    fetched.then = Then::GoesOn(rows, file);
+    Ok(())
+}
+
+/// A file whose bytes are counted as they come.
+struct Metered {
+    file: Arc<dyn RawFile>,
+    meter: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl RawFile for Metered {
+    fn version(&self) -> &FileVersion {
+        self.file.version()
+    }
+    async fn stream(&self) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let meter = self.meter.clone();
+        let count = move |piece: &Result<Bytes>| {
+            if let Ok(bytes) = piece {
+                meter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+        };
+        Ok(self.file.stream().await?.inspect(count).boxed())
+    }
+    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self.file.range(range).await?;
+        self.meter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+    async fn verify(&self) -> Result<()> {
+        self.file.verify().await
+    }
+}
