@@ -93,6 +93,24 @@ impl Record {
     }
 }
 
+impl From<Planned> for Record {
+    fn from(record: Planned) -> Self {
+        Record::Planned(record)
+    }
+}
+
+impl From<Staged> for Record {
+    fn from(record: Staged) -> Self {
+        Record::Staged(record)
+    }
+}
+
+impl From<Committed> for Record {
+    fn from(record: Committed) -> Self {
+        Record::Committed(record)
+    }
+}
+
 /// What became of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use sluis_core::{Error, ErrorKind, Generation, LaneId, Lease, LeaseHolder, Result};
 
 use super::failure::{Fault, Step};
@@ -140,10 +140,4 @@ pub fn release(c: &Connection, lease: &Lease) -> Step<()> {
         where name = ?2 and generation = ?3 and pipeline = (select id from pipeline where name = ?1)";
     c.execute(free, params![lease.lane.pipeline.as_str(), lease.lane.lane, lease.generation.0 as i64])?;
     Ok(())
-}
-
-/// The lane's row, if it ever was acquired.
-pub fn lane_id(c: &Connection, lane: &LaneId) -> Step<Option<i64>> {
-    let mut statement = c.prepare_cached("select l.id from lane l join pipeline p on p.id = l.pipeline where p.name = ?1 and l.name = ?2")?;
-    Ok(statement.query_row(params![lane.pipeline.as_str(), lane.lane], |r| r.get(0)).optional()?)
 }

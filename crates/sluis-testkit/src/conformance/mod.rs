@@ -1,0 +1,3 @@
+//! One suite per trait, for every implementation of it.
+
+pub mod ledger;
