@@ -332,11 +332,12 @@ fn put_back(node: &mut Node, key: &str, value: Option<Node>) {
     }
 }
 
-/// By file and line, each once: a default's mistake is found in every pipeline.
+/// By file and line, each once: a default's mistake is found in the project's file and in every pipeline.
 fn in_order(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut out: Vec<Diagnostic> = Vec::new();
+    let plain = |d: &Diagnostic| d.message.replace("`defaults.", "`");
     for d in diagnostics {
-        if !out.iter().any(|have| have.code == d.code && have.message == d.message && have.span == d.span) {
+        if !out.iter().any(|have| have.code == d.code && have.span == d.span && plain(have) == plain(&d)) {
             out.push(d);
         }
     }

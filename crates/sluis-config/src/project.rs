@@ -10,7 +10,7 @@ use sluis_core::{Registry, Result};
 
 use crate::build::problems;
 use crate::diagnostic::Diagnostic;
-use crate::schema::{Conform, DOCS, Place, project_schema};
+use crate::schema::{Conform, DOCS, LAKE, Place, project_schema};
 use crate::secret::resolve;
 use crate::variables::literal;
 use crate::yaml::{Kind, Node};
@@ -84,6 +84,7 @@ pub(crate) fn build(
     let whole = walk.walk(node, &grammar, &Place::root());
     found.append(&mut walk.found);
     let connections = connections(node, registry, &grammar, &mut found);
+    lake(node, registry, &grammar, &mut found);
     let mut text = |key: &str, what: &str| node.get(key).and_then(Node::text).map(|t| literal(t, what, &mut found).value);
     let (name, description, state_dir) = (text("name", "a name"), text("description", "the description"), text("state_dir", "the state folder"));
     let ledger = node.get("ledger").and_then(|l| l.get("path")).and_then(Node::text).map(|t| literal(t, "the ledger's path", &mut found).value);
@@ -99,7 +100,7 @@ pub(crate) fn build(
         ledger_path: ledger.map_or_else(|| state_dir.join("ledger.db"), |p| dir.join(p)),
         state_dir,
         connections,
-        lake: whole.get("lake").cloned().unwrap_or(plain.lake),
+        lake: whole.get("lake").filter(|lake| !lake.is_null()).cloned().unwrap_or(plain.lake),
         dir: plain.dir,
     })
 }
@@ -128,6 +129,16 @@ fn connections(node: &Node, registry: &Registry, grammar: &Value, found: &mut Ve
         out.insert(connection.key.clone(), serde_json::json!({ def.name: config }));
     }
     out
+}
+
+/// What the lake itself finds wrong in its settings.
+fn lake(node: &Node, registry: &Registry, grammar: &Value, found: &mut Vec<Diagnostic>) {
+    let Some(def) = registry.lake else { return };
+    let Some(entry) = node.entries().iter().find(|e| e.key == "lake") else { return };
+    let schema = serde_json::json!({ "$ref": format!("#/$defs/{}.{}", LAKE.0, LAKE.1) });
+    if let Some(config) = Conform::check(grammar, &schema, &entry.value).filter(|c| !c.is_null()) {
+        found.append(&mut problems(LAKE.0, entry, &config, def.validate));
+    }
 }
 
 /// Passwords and tokens that stand in a file as they are must not be printed either: what is said of a line shows the line.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use sluis_core::Registry;
 
-use crate::schema::{alternatives, follow, json_schema, one_line, page, project_schema, type_words};
+use crate::schema::{LAKE, alternatives, follow, json_schema, one_line, page, project_schema, type_words};
 
 /// A whole pipeline with the keys most used. A test loads it.
 pub(crate) const EXAMPLE: &str = r#"description: Call records of the day
@@ -95,6 +95,9 @@ pub fn reference_markdown(registry: &Registry) -> Vec<(String, String)> {
     for d in &registry.connections {
         part("connection", d.name, format!("Connection `{}`", d.name), d.summary, &project);
     }
+    if let Some(d) = &registry.lake {
+        part(LAKE.0, LAKE.1, "The lake: `lake:` of a project".into(), d.summary, &project);
+    }
     pages
 }
 
@@ -112,6 +115,9 @@ fn index(registry: &Registry) -> String {
     list("Formats", "format", registry.formats.iter().map(|d| (d.name, d.summary)).collect());
     list("Targets", "target", registry.sinks.iter().map(|d| (d.name, d.summary)).collect());
     list("Connections", "connection", registry.connections.iter().map(|d| (d.name, d.summary)).collect());
+    if let Some(d) = &registry.lake {
+        list("Lake", LAKE.0, vec![(LAKE.1, d.summary)]);
+    }
     out
 }
 
@@ -176,6 +182,11 @@ fn links(key: &str, registry: &Registry) -> String {
             list("Formats", "format", registry.formats.iter().filter(|d| d.reader.is_some()).map(|d| (d.name, d.summary)).collect());
         }
         "into" => list("Targets", "target", registry.sinks.iter().map(|d| (d.name, d.summary)).collect()),
+        "lake" => {
+            if let Some(d) = &registry.lake {
+                list("Its settings", LAKE.0, vec![(LAKE.1, d.summary)]);
+            }
+        }
         "connections" => list("Kinds", "connection", registry.connections.iter().map(|d| (d.name, d.summary)).collect()),
         _ => {}
     }

@@ -63,6 +63,11 @@ fn assemble(mut root: Value, registry: &Registry, title: &str, page: &str) -> Va
     defs.insert("targets".into(), json!({ "anyOf": [named, { "type": "array", "items": named, "minItems": 1 }] }));
     defs.insert("connection".into(), choice("kind of connection", &kinds));
     defs.insert("connections".into(), json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/connection" } }));
+    if let Some(d) = registry.lake.filter(|_| root["properties"].get("lake").is_some()) {
+        let lake = embed(&mut defs, LAKE.0, LAKE.1, d.summary, (d.schema)().to_value());
+        root["properties"]["lake"] = lake.clone();
+        defs["EnvironmentSpec"]["properties"]["lake"] = lake;
+    }
     root["$defs"] = defs.into();
     root["title"] = title.into();
     root["x-sluis-docs"] = format!("{DOCS}{page}").into();
@@ -92,6 +97,9 @@ fn embed(defs: &mut Map<String, Value>, family: &str, name: &str, summary: &str,
         json!({ "description": summary, "anyOf": [reference, { "type": "null" }] })
     }
 }
+
+/// The family and name that the lake's settings have among the definitions: there is one lake, whatever it is made of.
+pub(crate) const LAKE: (&str, &str) = ("project", "lake");
 
 /// The docs' page of a part.
 pub(crate) fn page(family: &str, name: &str) -> String {

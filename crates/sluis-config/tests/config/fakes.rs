@@ -183,6 +183,14 @@ pub struct S3 {
     retries: Option<u32>,
 }
 
+/// The lake.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lake {
+    /// Folder of the tables.
+    warehouse: Option<String>,
+}
+
 fn parsed<T: for<'de> Deserialize<'de>>(value: &Value, more: impl Fn(&T) -> Vec<Problem>) -> Vec<Problem> {
     match T::deserialize(value) {
         Ok(t) => more(&t),
@@ -295,6 +303,16 @@ pub fn registry() -> Registry {
             },
             ConnectionDef { name: "http", summary: "A web server.", schema: || schema_for!(Nothing), validate: |_| vec![] },
         ],
-        lake: None,
+        lake: Some(ConnectionDef {
+            name: "lake",
+            summary: "Where tables are.",
+            schema: || schema_for!(Lake),
+            validate: |v| {
+                parsed::<Lake>(v, |lake| {
+                    let empty = lake.warehouse.as_deref() == Some("");
+                    if empty { vec![problem(&["warehouse"], "the folder's name is empty", None)] } else { vec![] }
+                })
+            },
+        }),
     }
 }

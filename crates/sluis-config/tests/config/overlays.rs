@@ -93,3 +93,23 @@ fn an_empty_project_file_is_a_project() {
     let dir = project(&[("sluis.yaml", "# nothing yet\n"), ("pipelines/p.yaml", PIPELINE)]);
     assert_eq!(good(dir.path(), &Options::default()).pipelines.len(), 1);
 }
+
+#[test]
+fn the_lake_takes_its_own_keys_and_no_others() {
+    let of = |text: &str| project(&[("sluis.yaml", text), ("pipelines/p.yaml", PIPELINE)]);
+    let dir = of("lake: { warehouse: \"${where}\" }\nvars: { where: there }\nenvironments: { prod: { lake: { warehouse: here } } }\n");
+    assert_eq!(good(dir.path(), &Options::default()).project.unwrap().lake, json!({ "warehouse": "there" }));
+    assert_eq!(good(dir.path(), &env("prod")).project.unwrap().lake, json!({ "warehouse": "here" }));
+    assert_eq!(good(of("lake:\n").path(), &Options::default()).project.unwrap().lake, json!({}));
+    for (text, said) in [
+        ("lake: { warehous: x }\n", "unknown-key"),
+        ("lake: { warehouse: [x] }\n", "wrong-type"),
+        ("lake: { warehouse: '' }\n", "bad-config"),
+        ("environments: { prod: { lake: { warehous: x } } }\n", "unknown-key"),
+    ] {
+        let dir = of(text);
+        let loaded = load(dir.path(), &Options::default());
+        assert_eq!(codes(&loaded), [said], "{text} {}", render(&loaded.diagnostics, false));
+        assert!(loaded.diagnostics[0].docs.as_deref().unwrap().starts_with("docs/reference/project-lake.md"), "{:?}", loaded.diagnostics[0].docs);
+    }
+}
