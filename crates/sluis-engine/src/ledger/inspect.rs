@@ -224,12 +224,11 @@ fn entry(c: &Connection, lane: LaneId, id: i64, epoch: Epoch) -> Step<EpochEntry
     let staged = brief(c, id, epoch, records::STAGED)?;
     let (mut replaced, mut schema) = (Vec::new(), None);
     if let Some(staged) = &staged {
-        let record = records::load_staged(c, id, epoch)?.ok_or_else(|| missing("staged"))?;
-        replaced = record.replaced;
+        replaced = records::replaced(c, id, epoch)?.ok_or_else(|| missing("staged"))?;
         let before = brief(c, id, Epoch(epoch.0 - 1), records::STAGED)?.and_then(|b| b.schema);
         if staged.schema.is_some() && staged.schema != before {
             let before = before.map(|id| records::schema(c, id)).transpose()?;
-            schema = record.schema.filter(|now| Some(now) != before.as_ref());
+            schema = staged.schema.map(|id| records::schema(c, id)).transpose()?.filter(|now| Some(now) != before.as_ref());
         }
     }
     let committed = records::load_committed(c, id, epoch)?;

@@ -23,6 +23,8 @@ mod lease;
 pub mod open;
 pub mod owner;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -134,6 +134,18 @@ pub fn load_committed(c: &Connection, lane: i64, epoch: Epoch) -> Step<Option<Co
     Ok(load(c, lane, epoch, COMMITTED)?.and_then(|r| if let Record::Committed(r) = r { Some(r) } else { None }))
 }
 
+/// Only `replaced` of a staged record: an epoch may have many splits.
+pub fn replaced(c: &Connection, lane: i64, epoch: Epoch) -> Step<Option<Vec<String>>> {
+    #[derive(serde::Deserialize)]
+    struct Replaced {
+        #[serde(default)]
+        replaced: Vec<String>,
+    }
+    let mut statement = c.prepare_cached("select body from record where lane = ?1 and epoch = ?2 and kind = 2")?;
+    let body: Option<Vec<u8>> = statement.query_row(params![lane, epoch.0 as i64], |r| r.get(0)).optional()?;
+    Ok(body.map(|b| unpack::<Replaced>(&b)).transpose()?.map(|r| r.replaced))
+}
+
 pub fn schema(c: &Connection, id: i64) -> Step<serde_json::Value> {
     let mut statement = c.prepare_cached("select body from schema where id = ?1")?;
     let body: Option<Vec<u8>> = statement.query_row([id], |r| r.get(0)).optional()?;
