@@ -63,11 +63,12 @@ pub fn set_hook(hook: Option<Hook>) -> Option<Hook> {
 /// # Errors
 /// `ErrorKind::Crash`, in the simulator only.
 pub fn point(name: &'static str) -> Result<()> {
-    if let Some((armed, n)) = ARMED.get() {
-        if armed == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n {
-            eprintln!("crash point {name} fired");
-            std::process::abort();
-        }
+    if let Some((armed, n)) = ARMED.get()
+        && armed == name
+        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n
+    {
+        eprintln!("crash point {name} fired");
+        std::process::abort();
     }
     let dies = HOOK.with(|h| h.borrow_mut().as_mut().is_some_and(|hook| hook(name)));
     if dies { Err(Error::new(ErrorKind::Crash, format!("simulated crash at {name}"))) } else { Ok(()) }

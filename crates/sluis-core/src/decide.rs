@@ -6,6 +6,7 @@ use crate::record::{LaneView, Planned, Staged};
 
 /// What a worker that holds the lane does next.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, never in a collection")]
 pub enum Next {
     /// Ask the source what is new after `from`, and record it as `planned(epoch)`.
     Plan { epoch: Epoch, from: Checkpoint },

@@ -14,7 +14,7 @@ pub enum ErrorKind {
     NotFound,
     /// Credentials are missing, wrong, or do not permit the action.
     Permission,
-    /// The remote system or the network failed for now.
+    /// The remote system or the network failed; it may work again.
     Unavailable,
     /// No room: disk full, quota, memory limit.
     Capacity,

@@ -100,7 +100,7 @@ impl MinIo {
             if http(&self.address, &head, b"").is_ok_and(|(status, _)| status == 200 || (tls && status == 400)) {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20)); // polls
         }
         false
     }
@@ -124,7 +124,7 @@ impl MinIo {
             if status != 503 || Instant::now() > end {
                 break (status, body);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20)); // polls
         };
         assert_eq!(status, 200, "cannot make the bucket {name}: {body}");
         name

@@ -1,0 +1,4 @@
+//! Generated docs.
+pub fn run(_: bool) -> Result<(), String> {
+    Ok(())
+}
