@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::spec::{
     DataFile, MAIN_BRANCH, ManifestContentType, ManifestFile, MetadataLog, Operation, Snapshot, SnapshotRef, Summary, TableMetadata,
@@ -121,7 +123,11 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         let plan = plan(table, &version, key, &files, replaced).await?;
         let written = plan.written.clone();
         let attempt = make(table, &version, key, plan, &print).await?;
-        stream::iter(&attempt.made).map(|m| table.lake.write(&m.location, m.bytes.clone())).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        let mut writes: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(attempt.made.len());
+        for m in &attempt.made {
+            writes.push(table.lake.write(&m.location, m.bytes.clone()).boxed());
+        }
+        stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         crash::point("sink.mid_publish")?;
         if table.lake.catalog().swap(table.name(), &version.location, &attempt.next.location).await? {
             crash::point("sink.after_publish")?;
@@ -334,7 +340,11 @@ async fn merge(
     groups.sort();
     for ((spec, _), members) in groups {
         let Some(spec) = version.metadata.partition_spec_by_id(spec) else { continue };
-        let read = stream::iter(members.iter().map(|i| manifest::entries(&table.lake, &manifests[*i]))).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        let mut reads: Vec<BoxFuture<'_, Result<Vec<manifest::Entry>>>> = Vec::with_capacity(members.len());
+        for i in &members {
+            reads.push(manifest::entries(&table.lake, &manifests[*i]).boxed());
+        }
+        let read = stream::iter(reads).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
         let items: Vec<Item> = read.into_iter().flatten().filter(manifest::Entry::live).map(Item::Existing).collect();
         if !items.is_empty() {
             let (file, manifest) = manifest::make(names.next(), snapshot, version.metadata.current_schema(), spec, items).await?;

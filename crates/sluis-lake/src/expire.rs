@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use iceberg::spec::{ManifestFile, ManifestStatus, SnapshotRef, TableMetadata};
 use sluis_core::Result;
@@ -47,16 +49,21 @@ pub async fn forget(lake: &Lake, before: &TableMetadata, next: &Version, expired
             return;
         }
     };
-    let remove = |location: String| async move {
-        let removed = match lake.path(&location) {
-            Ok(path) => lake.storage().delete(&path).await,
-            Err(e) => Err(e),
-        };
-        if let Err(e) = removed {
-            tracing::warn!(file = location, error = %e, "a file of an old snapshot could not be removed");
-        }
+    let mut removals: Vec<BoxFuture<'_, ()>> = Vec::with_capacity(gone.len());
+    for location in gone {
+        removals.push(remove(lake, location).boxed());
+    }
+    stream::iter(removals).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+}
+
+async fn remove(lake: &Lake, location: String) {
+    let removed = match lake.path(&location) {
+        Ok(path) => lake.storage().delete(&path).await,
+        Err(e) => Err(e),
     };
-    stream::iter(gone).map(remove).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    if let Err(e) = removed {
+        tracing::warn!(file = location, error = %e, "a file of an old snapshot could not be removed");
+    }
 }
 
 async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: &[SnapshotRef]) -> Result<Vec<String>> {
@@ -65,10 +72,14 @@ async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: 
     let kept = manifest::of_snapshot(lake, &next.metadata, oldest).await?;
     let kept: HashSet<String> = kept.into_iter().map(|m| m.manifest_path).collect();
     let line: HashSet<i64> = ancestors(before).map(|s| s.snapshot_id()).collect();
-    let mut lists = stream::iter(expired).map(|s| async move { (s, manifest::of_snapshot(lake, before, s).await) }).buffered(AT_ONCE);
+    let mut reads: Vec<BoxFuture<'_, Result<Vec<ManifestFile>>>> = Vec::with_capacity(expired.len());
+    for snapshot in expired {
+        reads.push(manifest::of_snapshot(lake, before, snapshot).boxed());
+    }
+    let mut lists = stream::iter(reads).buffered(AT_ONCE).zip(stream::iter(expired));
     let mut gone: Vec<String> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
-    while let Some((snapshot, manifests)) = lists.next().await {
+    while let Some((manifests, snapshot)) = lists.next().await {
         gone.push(snapshot.manifest_list().to_owned());
         for m in manifests? {
             let deletes = m.added_snapshot_id == snapshot.snapshot_id() && m.has_deleted_files() && line.contains(&snapshot.snapshot_id());

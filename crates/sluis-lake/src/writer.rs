@@ -11,6 +11,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::spec::Struct;
 use sluis_core::{Attempt, Committable, Error, Result, SinkWriter, WriteBatch};
@@ -212,7 +214,11 @@ impl TableWriter {
 
     async fn end(&mut self, files: Vec<Output>) -> Result<()> {
         let Some(version) = self.version.clone().filter(|_| !files.is_empty()) else { return Ok(()) };
-        let ended: Vec<Facts> = stream::iter(files).map(|file| file.finish(&version)).buffered(AT_ONCE).try_collect().await?;
+        let mut endings: Vec<BoxFuture<'_, Result<Facts>>> = Vec::with_capacity(files.len());
+        for file in files {
+            endings.push(file.finish(&version).boxed());
+        }
+        let ended: Vec<Facts> = stream::iter(endings).buffered(AT_ONCE).try_collect().await?;
         for facts in ended {
             let handle = serde_json::to_value(&facts).map_err(|e| Error::internal("a handle cannot be written").source(e))?;
             self.done.push(Committable { sink: self.table.sink.clone(), rows: facts.rows, bytes: facts.size, handle });
