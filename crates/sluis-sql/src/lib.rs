@@ -42,3 +42,6 @@ pub use problems::{against, syntax};
 pub use query::{QueryResult, query};
 pub use spec::{CheckRule, OnFail, Part, SqlProblem, Step, TransformSpec};
 pub use transform::transform;
+
+#[cfg(test)]
+mod tests;
