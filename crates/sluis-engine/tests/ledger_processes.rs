@@ -68,6 +68,9 @@ fn child() {
     let Ok(task) = std::env::var(TASK) else { return };
     let mut words = task.splitn(3, ' ');
     let (task, lane, path) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+    if task == "locked-out" {
+        return locked_out(Path::new(path));
+    }
     let ledger = open(Path::new(path));
     match task {
         "drive" => drive(&ledger, &LaneId::new("p", lane), 40),
@@ -133,4 +136,42 @@ fn a_killed_process_is_taken_over_at_once_and_nothing_of_it_is_lost() {
     assert_eq!(epochs.last().unwrap().epoch, Epoch(1));
     assert_eq!(block_on(ledger.read(&lane)).unwrap().committed.map(|(e, _)| e), Some(epochs[0].epoch));
     assert_ne!(block_on(ledger.read(&lane)).unwrap().committed.unwrap().1, Checkpoint::default());
+}
+
+/// What a user sees who may read the ledger and its folder, and write neither.
+fn locked_out(path: &Path) {
+    let e = SqliteLedger::open(path, Arc::new(WallClock)).err().expect("it must be refused");
+    assert!(e.kind() == ErrorKind::Permission && e.hint_text().unwrap().contains("access"), "{e:?}");
+    let e = SqliteLedger::open(&path.with_file_name("new.db"), Arc::new(WallClock)).err().expect("it must be refused");
+    assert!(e.kind() == ErrorKind::Permission && e.to_string().contains("new.db"), "{e:?}");
+    let ledger = SqliteLedger::open_existing(path, Arc::new(WallClock)).unwrap().expect("it is there");
+    assert_eq!(ledger.lanes(None).unwrap()[0].epochs, 3);
+    assert_eq!(ledger.fsck().unwrap().problems, [""; 0]);
+    println!("all seen");
+}
+
+#[test]
+fn who_may_only_read_can_look() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let state = folder.path().join("state ?#%");
+    let path = state.join("ledger.db");
+    drive(&open(&path), &LaneId::new("p", "main"), 3);
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(&state, Permissions::from_mode(0o555)).unwrap();
+    // Root may do anything: the child is somebody else then, and gets a copy of this program that it can reach.
+    let program = folder.path().join("child");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["--exact", "child", "--nocapture"]).env(TASK, format!("locked-out main {}", path.display())).current_dir(folder.path());
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("all seen"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
 }

@@ -8,10 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sluis_core::{Epoch, FileVersion, KnownFile, Outcome, PipelineName, Planned, Staged};
 
-use super::failure::Step;
+use super::failure::{Fault, Step};
 use super::records::{Head, read_time, stored_time};
 
 /// The newest version was gone when it was to be read.
@@ -88,9 +89,29 @@ pub fn plan(c: &Connection, head: &Head, planned: &Planned) -> Step<()> {
         };
         let statement = if before.is_none() { &mut add } else { &mut renew };
         let modified = version.modified.map(stored_time);
-        statement.execute(params![dir, name, head.id, epoch, flags, version.size as i64, modified, version.etag])?;
+        let etag = version.etag.as_deref().map(stored_etag);
+        statement.execute(params![dir, name, head.id, epoch, flags, version.size as i64, modified, etag])?;
     }
     Ok(())
+}
+
+/// Most storages' etags are 32 hexadecimal digits: half the bytes, and with ten million files a tenth of the ledger.
+fn stored_etag(etag: &str) -> Value {
+    let digits = etag.len() == 32 && etag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match u128::from_str_radix(etag, 16) {
+        Ok(number) if digits => Value::Blob(number.to_be_bytes().to_vec()),
+        _ => Value::Text(etag.to_owned()),
+    }
+}
+
+fn read_etag(value: ValueRef<'_>) -> Step<Option<String>> {
+    let wrong = || Fault::Damaged("an etag is neither text nor 16 bytes".into());
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(text) => Ok(Some(std::str::from_utf8(text).map_err(|_| wrong())?.to_owned())),
+        ValueRef::Blob(bytes) => Ok(Some(format!("{:032x}", u128::from_be_bytes(bytes.try_into().map_err(|_| wrong())?)))),
+        _ => Err(wrong()),
+    }
 }
 
 /// Marks what was not read as planned.
@@ -177,7 +198,7 @@ impl Lanes {
                 path: path.to_owned(),
                 size: row.get::<_, i64>(3)? as u64,
                 modified: read_time(row.get_ref(4)?)?,
-                etag: row.get(5)?,
+                etag: read_etag(row.get_ref(5)?)?,
             },
             lane: name.to_owned(),
             epoch,

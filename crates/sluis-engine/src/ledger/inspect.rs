@@ -250,10 +250,10 @@ fn entry(c: &Connection, lane: LaneId, id: i64, epoch: Epoch) -> Step<EpochEntry
 
 fn why(c: &Connection, file: &str) -> Step<Vec<FileStory>> {
     let (folder, name) = files::cut(file);
-    // One search a folder, not one look at every file.
+    // One search a folder, not one look at every file: `cross join` fixes the order.
     let mut statement = c.prepare_cached(
         "select p.id, p.name, d.id, d.path, f.lane, f.epoch from dir d
-         join file f on f.dir = d.id and f.name = ?2 join pipeline p on p.id = d.pipeline
+         cross join file f on f.dir = d.id and f.name = ?2 cross join pipeline p on p.id = d.pipeline
          where ?1 = '' or d.path = ?1 or substr(d.path, -length(?1) - 1) = '/' || ?1 order by p.name, d.path",
     )?;
     let mut rows = statement.query(params![folder, name])?;

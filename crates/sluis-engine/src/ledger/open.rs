@@ -102,8 +102,8 @@ create table file (
     epoch integer not null,
     flags integer not null,                 -- 1 changed before it was read, 2 corrupt, 4 an earlier version landed
     size integer not null,
-    modified any,
-    etag text,
+    modified any,                           -- nanoseconds since 1970
+    etag any,                               -- text; 16 bytes: 32 lower-case hexadecimal digits
     primary key (dir, name)
 ) strict, without rowid;
 

@@ -327,6 +327,14 @@ async fn records_come_back_as_they_were(w: &World) {
     files.push(FileVersion { path: "/huge".into(), size: u64::MAX, modified: Some(DateTime::<Utc>::MAX_UTC), etag: None });
     files.push(FileVersion { path: "/old".into(), size: 0, modified: Some(DateTime::<Utc>::MIN_UTC), etag: Some(String::new()) });
     files.push(FileVersion { path: "/unknown".into(), size: 1, modified: None, etag: None });
+    let etags = [
+        "00000000000000000000000000000abc",
+        "0000000000000000000000000000000A",
+        "d41d8cd98f00b204e9800998ecf8427e-3",
+        "md5:00",
+        "+0000000000000000000000000000abc",
+    ];
+    files.extend(etags.iter().enumerate().map(|(i, etag)| FileVersion { etag: Some((*etag).into()), ..version(&format!("/etag/{i}"), 1) }));
     let mut p = planned(1, lease.generation, &at(0), files.clone());
     p.to.set(PartitionId("other".into()), Position::Text("2024-06".into()));
     p.splits[0].replaces = true;
