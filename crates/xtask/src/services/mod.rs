@@ -22,7 +22,6 @@ pub fn run() -> Result<(), String> {
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-
 /// `target/services/<below>`.
 fn folder(below: &str) -> Result<PathBuf, String> {
     let folder = process::target().join("services").join(below);

@@ -1,4 +1,0 @@
-//! Benchmarks.
-pub fn run(_: &[&str]) -> Result<(), String> {
-    Err("being written".into())
-}

@@ -1,0 +1,90 @@
+//! `cargo xtask bench`: how fast sluis is beside installed peers, measured in one run, kept in `docs/benchmarks.md`.
+//!
+//! Every result is checked (rows and the sum of ids) before its time counts. Data is the same on every machine. Deliberately not here:
+//! thresholds; a person reads the page.
+
+mod contest;
+mod data;
+mod own;
+mod report;
+
+use std::path::PathBuf;
+
+use crate::{process, services};
+
+/// What all benchmarks share.
+pub struct Bench {
+    /// `target/bench`.
+    pub folder: PathBuf,
+    pub python: PathBuf,
+    pub sluis: PathBuf,
+    /// Smaller sizes, fewer rounds, nothing kept.
+    pub quick: bool,
+}
+
+/// A measured thing: a line of a table.
+pub struct Line {
+    pub name: String,
+    /// As they stand in the table after the name.
+    pub cells: Vec<String>,
+}
+
+/// One benchmark's table.
+pub struct Table {
+    pub title: String,
+    pub about: String,
+    pub columns: Vec<&'static str>,
+    pub lines: Vec<Line>,
+}
+
+type Work = fn(&Bench) -> Result<Table, String>;
+
+const ALL: [(&str, Work); 6] =
+    [("p1a", contest::p1a), ("p1b", contest::p1b), ("p6", own::ledger), ("p7", own::startup), ("epoch", own::epoch), ("decode", own::decode)];
+
+/// Runs those named, or all; keeps the result unless `--quick`.
+///
+/// # Errors
+/// If something cannot be built, run, or is wrong.
+pub fn run(arguments: &[&str]) -> Result<(), String> {
+    let quick = arguments.contains(&"--quick");
+    let names: Vec<&str> = arguments.iter().copied().filter(|a| *a != "--quick").collect();
+    if let Some(unknown) = names.iter().find(|n| !ALL.iter().any(|(name, _)| name == *n)) {
+        let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no benchmark `{unknown}`; there are {}", known.join(", ")));
+    }
+    let python = services::python::environment("bench/venv", "bench/requirements.txt")?;
+    // The profile as it stands, whatever the inner loop has set.
+    let mut build = process::cargo();
+    build.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").args([
+        "build",
+        "--locked",
+        "-p",
+        "sluis",
+        "-p",
+        "sluis-engine",
+        "-p",
+        "sluis-formats",
+        "--bins",
+        "--examples",
+    ]);
+    process::run(&mut build)?;
+    let built = process::target().join("debug");
+    let bench = Bench { folder: process::target().join("bench"), python, sluis: built.join("sluis"), quick };
+    let mut tables = Vec::new();
+    for (name, work) in ALL {
+        if names.is_empty() || names.contains(&name) {
+            println!("\n== {name}");
+            let table = work(&bench)?;
+            println!("{}", report::markdown(&table));
+            tables.push(table);
+        }
+    }
+    let heading = report::heading(&bench)?;
+    println!("{heading}");
+    if quick || !names.is_empty() {
+        println!("not kept: only a whole run is comparable with the others");
+        return Ok(());
+    }
+    report::keep(&heading, &tables)
+}

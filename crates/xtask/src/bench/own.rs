@@ -1,0 +1,105 @@
+//! What has no peer: the ledger at scale, starting up, the fixed cost of an epoch, the decoders alone.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::contest::{Cost, measure, median};
+use super::{Bench, Line, Table};
+use crate::process;
+
+/// P6: an epoch of 100 new files among millions of known ones, beside an empty ledger.
+pub fn ledger(bench: &Bench) -> Result<Table, String> {
+    let known = if bench.quick { 200_000 } else { 10_000_000 };
+    let mut command = Command::new(process::target().join("debug/examples/ledger_scale"));
+    let said = process::output(command.arg(known.to_string()))?;
+    let mut lines = Vec::new();
+    for measured in said.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
+        let mut facts: Vec<String> = Vec::new();
+        for (key, value) in measured.as_object().into_iter().flatten().filter(|(key, _)| *key != "measure") {
+            let value = value.as_f64().map_or_else(|| value.to_string(), |n| if n.fract() == 0.0 { format!("{n:.0}") } else { format!("{n:.2}") });
+            facts.push(format!("{key} {value}"));
+        }
+        lines.push(Line { name: measured["measure"].as_str().unwrap_or_default().to_owned(), cells: vec![facts.join(", ")] });
+    }
+    if lines.is_empty() {
+        return Err(format!("ledger_scale said nothing: {said}"));
+    }
+    let about = format!("100 new files in a ledger that knows {known}, and in an empty one: `ledger_scale {known}`. Times in ms, memory in MiB.");
+    Ok(Table { title: "P6: the ledger at scale".into(), about, columns: vec!["", "measured"], lines })
+}
+
+/// P7: `sluis --version` and `sluis check`.
+pub fn startup(bench: &Bench) -> Result<Table, String> {
+    let project = bench.folder.join("p7");
+    let _ = std::fs::remove_dir_all(&project);
+    std::fs::create_dir_all(project.join("pipelines")).map_err(|e| e.to_string())?;
+    std::fs::write(project.join("sluis.yaml"), "name: bench\n").map_err(|e| e.to_string())?;
+    let pipeline = "from:\n  files: { url: in/ }\n  csv: { columns: { id: bigint, seconds: int, at: timestamp } }\n\
+                    check:\n  - { name: non_negative, that: \"seconds >= 0\" }\nselect: \"select *, cast(at as date) as day from input\"\n\
+                    into:\n  table: { name: calls, partition_by: [day] }\n";
+    std::fs::write(project.join("pipelines/calls.yaml"), pipeline).map_err(|e| e.to_string())?;
+    let mut lines = Vec::new();
+    for (name, arguments, goal) in [("sluis --version", vec!["--version"], 20.0), ("sluis check (one pipeline, with SQL)", vec!["check"], 100.0)] {
+        let mut costs: Vec<Cost> = Vec::new();
+        for _ in 0..if bench.quick { 10 } else { 50 } {
+            let mut command = Command::new(&bench.sluis);
+            command.current_dir(&project).args(&arguments);
+            costs.push(measure(bench, "p7", &command)?);
+        }
+        let cost = median(costs);
+        let cells = vec![
+            format!("{:.1} ms", cost.wall * 1e3),
+            format!("{:.1} ms", cost.cpu * 1e3),
+            format!("{:.0} MB", cost.peak / 1e6),
+            format!("{goal:.0} ms"),
+        ];
+        lines.push(Line { name: format!("`{name}`"), cells });
+    }
+    let about = "Median of many runs of the program.".into();
+    Ok(Table { title: "P7: starting up".into(), about, columns: vec!["", "wall", "CPU", "peak memory", "goal"], lines })
+}
+
+/// The fixed cost of an epoch on the local lake: many epochs of one tiny file each, in one run.
+pub fn epoch(bench: &Bench) -> Result<Table, String> {
+    let epochs = if bench.quick { 20 } else { 200 };
+    let mut lines = Vec::new();
+    for (name, into) in [("Iceberg table in the local lake", "table: { name: tiny }"), ("Parquet files", "files: { url: out/, format: parquet }")] {
+        let place = bench.folder.join("epoch");
+        let _ = std::fs::remove_dir_all(&place);
+        std::fs::create_dir_all(place.join("in")).map_err(|e| e.to_string())?;
+        for number in 0..epochs {
+            std::fs::write(place.join(format!("in/{number:05}.csv")), format!("id,name\n{number},a\n")).map_err(|e| e.to_string())?;
+        }
+        let pipeline = format!(
+            "from:\n  files: {{ url: in/ }}\n  csv: {{ columns: {{ id: bigint, name: string }} }}\ninto:\n  {into}\nlimits: {{ files: 1 }}\n"
+        );
+        std::fs::write(place.join("tiny.yaml"), pipeline).map_err(|e| e.to_string())?;
+        let said = process::output(Command::new(&bench.sluis).current_dir(&place).args(["run", "tiny.yaml", "--json"]))?;
+        let last: Value = said.lines().last().and_then(|l| serde_json::from_str(l).ok()).ok_or("`sluis run --json` ends with no JSON")?;
+        let (done, seconds) = (last["epochs"].as_f64().unwrap_or(0.0), last["seconds"].as_f64().unwrap_or(f64::NAN));
+        if done != f64::from(epochs) {
+            return Err(format!("{done} epochs instead of {epochs}: {last}"));
+        }
+        lines.push(Line { name: name.into(), cells: vec![format!("{done:.0}"), format!("{:.1} ms", seconds * 1e3 / done), "15 ms".into()] });
+    }
+    let about =
+        "Plan, read one row, stage, commit, write the ledger: one run of many epochs of one file each, its time divided by their number.".into();
+    Ok(Table { title: "An epoch's fixed cost".into(), about, columns: vec!["target", "epochs", "per epoch", "goal"], lines })
+}
+
+/// The decoder and the encoder alone, without files, engine or ledger.
+pub fn decode(bench: &Bench) -> Result<Table, String> {
+    let mut command = Command::new(process::target().join("debug/examples/decode_speed"));
+    let said = process::output(command.arg(if bench.quick { "32" } else { "256" }))?;
+    let lines = said
+        .lines()
+        .filter_map(|l| l.split_once(": ").or_else(|| l.split_once("  ")))
+        .map(|(name, value)| Line { name: name.trim().into(), cells: vec![value.trim().into()] });
+    Ok(Table {
+        title: "Decoder and encoder alone".into(),
+        about: "`decode_speed`, in memory.".into(),
+        columns: vec!["", "speed"],
+        lines: lines.collect(),
+    })
+}
