@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: writing. Guarantees: metadata of a location is read once per process (metadata files never change).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,7 @@ use sluis_storage::{StorageRef, read_all};
 
 use crate::catalog::{Catalog, SqliteCatalog, TableName};
 use crate::config::LakeConfig;
+use crate::manifest;
 use crate::resolver::Resolver;
 
 /// A lake. Clones share what they know.
@@ -83,6 +84,26 @@ impl Lake {
     /// Those of the catalog.
     pub async fn drop_table(&self, name: &TableName) -> Result<bool> {
         self.0.catalog.remove(name).await
+    }
+
+    /// The address of every file that a table's metadata name, of whatever snapshot: what no clean-up may touch. Empty if there is no such table.
+    ///
+    /// # Errors
+    /// Those of catalog and storage.
+    pub async fn named_files(&self, name: &TableName) -> Result<BTreeSet<String>> {
+        let mut named = BTreeSet::new();
+        let Some(version) = self.load(name).await? else { return Ok(named) };
+        named.insert(version.location.clone());
+        named.extend(version.metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
+        for snapshot in version.metadata.snapshots() {
+            named.insert(snapshot.manifest_list().to_owned());
+            for m in manifest::of_snapshot(self, &version.metadata, snapshot).await? {
+                if named.insert(m.manifest_path.clone()) {
+                    named.extend(manifest::entries(self, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
+                }
+            }
+        }
+        Ok(named)
     }
 
     pub(crate) fn storage(&self) -> &StorageRef {

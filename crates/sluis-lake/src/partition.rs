@@ -37,7 +37,11 @@ impl FromStr for Term {
         };
         let text = text.trim();
         let Some((name, rest)) = text.split_once('(') else {
-            return if text.is_empty() || text.contains([')', ',']) { Err(wrong()) } else { Ok(Term { transform: Transform::Identity, column: text.into() }) };
+            return if text.is_empty() || text.contains([')', ',']) {
+                Err(wrong())
+            } else {
+                Ok(Term { transform: Transform::Identity, column: text.into() })
+            };
         };
         let inner = rest.strip_suffix(')').ok_or_else(wrong)?;
         let (number, column) = match inner.split_once(',') {
@@ -88,8 +92,9 @@ pub fn spec(terms: &[Term], schema: &Schema) -> Result<UnboundPartitionSpec> {
     for term in terms {
         let Some(source) = schema.as_struct().fields().iter().find(|f| f.name == term.column) else {
             let have: Vec<&str> = schema.as_struct().fields().iter().map(|f| f.name.as_str()).collect();
-            return Err(Error::config(format!("partition_by: there is no column `{}`", term.column))
-                .hint(format!("the columns are {}", have.join(", "))));
+            return Err(
+                Error::config(format!("partition_by: there is no column `{}`", term.column)).hint(format!("the columns are {}", have.join(", ")))
+            );
         };
         let inexact = matches!(&*source.field_type, Type::Primitive(PrimitiveType::Float | PrimitiveType::Double));
         if inexact || term.transform.result_type(&source.field_type).is_err() {

@@ -122,5 +122,7 @@ fn damaged(e: ParquetError) -> Error {
         },
         other => other,
     };
-    Error::new(ErrorKind::CorruptInput, "a data file of the table cannot be read").source(e).hint("restore it from a copy, or remove its rows with another engine")
+    Error::new(ErrorKind::CorruptInput, "a data file of the table cannot be read")
+        .source(e)
+        .hint("restore it from a copy, or remove its rows with another engine")
 }

@@ -60,8 +60,11 @@ pub async fn partitions(table: &Table, version: &Version, files: &[Facts]) -> Re
     let other = |m: &ManifestFile| manifest::live_files(m) > 0 && files.iter().any(|f| f.spec != m.partition_spec_id);
     let unpartitioned = metadata.default_partition_spec().is_unpartitioned();
     if !unpartitioned && manifest::current(&table.lake, version).await?.iter().any(other) {
-        return Err(Error::new(ErrorKind::Conflict, format!("table `{}` has rows by an older partitioning; partitions cannot be replaced", table.name()))
-            .hint("let an engine rewrite the table's data files by the current partitioning, or write to a new table"));
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("table `{}` has rows by an older partitioning; partitions cannot be replaced", table.name()),
+        )
+        .hint("let an engine rewrite the table's data files by the current partitioning, or write to a new table"));
     }
     if unpartitioned {
         return Ok(Gone::if_so(|_, _| true));

@@ -133,7 +133,10 @@ fn grown(have: &[NestedFieldRef], come: &Fields, last: &mut i32) -> Result<Vec<N
             continue;
         }
         if let Some(near) = out.iter().find(|f| f.name.to_lowercase() == field.name().to_lowercase()) {
-            return Err(at(format!("the table has `{}`, which differs in upper and lower case only; Hive, Impala and Spark see one name", near.name)));
+            return Err(at(format!(
+                "the table has `{}`, which differs in upper and lower case only; Hive, Impala and Spark see one name",
+                near.name
+            )));
         }
         if *field.data_type() == DataType::Null {
             // Nothing says what it will hold: it becomes a column with its first value.

@@ -30,8 +30,9 @@ pub async fn sweep(table: &Table, up_to: &CommitKey, keep: &[Committable]) -> Re
     let from = known.unwrap_or_else(said);
     if from < up_to.epoch.0 {
         data(table, &version, up_to, from, keep).await?;
-        if known.is_none() {
+        if known.is_none() || table.unsure().contains(lane) {
             metadata(table, &version, up_to, from).await?;
+            table.unsure().remove(lane);
         }
         table.swept().insert(lane.clone(), up_to.epoch.0);
     }
@@ -92,9 +93,8 @@ async fn listed(table: &Table, version: &Version, key: &CommitKey, epoch: u64) -
 /// Metadata files, manifests and lists of commits of this lane that lost a race or died before their swap.
 async fn metadata(table: &Table, version: &Version, up_to: &CommitKey, from: u64) -> Result<()> {
     let property = commit_property(up_to);
-    let winners: BTreeMap<u32, Uuid> = ancestors(&version.metadata)
-        .filter_map(|s| Some((epoch_in(s, &property)? as u32, id_in(s.manifest_list())?)))
-        .collect();
+    let winners: BTreeMap<u32, Uuid> =
+        ancestors(&version.metadata).filter_map(|s| Some((epoch_in(s, &property)? as u32, id_in(s.manifest_list())?))).collect();
     let folder = table.lake.path(&format!("{}/metadata", version.metadata.location()))?;
     let (files, _) = table.lake.storage().list_folder(&folder).await?;
     for entry in files {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: configuration as users write it (the connector's), control flow (the engine's).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
@@ -98,12 +98,14 @@ pub struct Table {
     pub(crate) limits: Limits,
     /// By lane: the epoch up to which this process has swept everything.
     pub(crate) swept: Mutex<HashMap<String, u64>>,
+    /// Lanes whose last try of a commit may have left files behind.
+    pub(crate) unsure: Mutex<HashSet<String>>,
 }
 
 impl Table {
     /// A table of `lake` for one target of a pipeline. Touches nothing.
     pub fn new(lake: Lake, pipeline: PipelineName, sink: SinkName, settings: Settings, clock: Arc<dyn Clock>) -> Table {
-        Table { lake, pipeline, sink, settings, clock, limits: Limits::default(), swept: Mutex::default() }
+        Table { lake, pipeline, sink, settings, clock, limits: Limits::default(), swept: Mutex::default(), unsure: Mutex::default() }
     }
 
     /// With other bounds of what a writer holds open, for tests.
@@ -197,8 +199,9 @@ impl Table {
     fn same_partitions(&self, metadata: &TableMetadata) -> Result<()> {
         let spec = metadata.default_partition_spec();
         if spec.fields().iter().any(|f| f.transform == Transform::Unknown) {
-            return Err(Error::config(format!("table `{}` is partitioned in a way that sluis does not know", self.name()))
-                .hint("write to another table"));
+            return Err(
+                Error::config(format!("table `{}` is partitioned in a way that sluis does not know", self.name())).hint("write to another table")
+            );
         }
         let wanted = &self.settings.partition_by;
         let has = partition::terms(spec, metadata.current_schema());
@@ -219,8 +222,9 @@ impl Table {
         for column in key {
             let field = schema.as_struct().fields().iter().find(|f| f.name == *column);
             let Some(field) = field else {
-                return Err(Error::config(format!("key: table `{}` has no column `{column}`", self.name()))
-                    .hint("name columns of the rows that are written"));
+                return Err(
+                    Error::config(format!("key: table `{}` has no column `{column}`", self.name())).hint("name columns of the rows that are written")
+                );
             };
             if !field.field_type.is_primitive() || crate::upsert::inexact(&field.field_type) {
                 let t = schema::sql_name(&field.field_type);
@@ -305,6 +309,10 @@ impl Table {
 
     pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
         self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unsure(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

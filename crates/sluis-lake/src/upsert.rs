@@ -37,7 +37,8 @@ pub struct Keys(Vec<ArrayRef>);
 impl Keys {
     /// Of the columns `names` of a batch with the table's types.
     pub fn of(batch: &RecordBatch, names: &[String]) -> Result<Keys> {
-        let column = |n: &String| batch.column_by_name(n).cloned().ok_or_else(|| Error::internal(format!("key column `{n}` was checked and is gone")));
+        let column =
+            |n: &String| batch.column_by_name(n).cloned().ok_or_else(|| Error::internal(format!("key column `{n}` was checked and is gone")));
         names.iter().map(column).collect::<Result<Vec<_>>>().map(Keys)
     }
 

@@ -81,9 +81,7 @@ impl Output {
         });
         let pending = std::mem::take(&mut self.pending);
         self.sent += pending.len() as u64;
-        let send = async {
-            if pending.is_empty() { Ok(()) } else { self.staged.write(Bytes::from(pending)).await }
-        };
+        let send = async { if pending.is_empty() { Ok(()) } else { self.staged.write(Bytes::from(pending)).await } };
         let (encoded, sent) = futures::join!(encode, send);
         sent?;
         let (encoder, out) = encoded??;

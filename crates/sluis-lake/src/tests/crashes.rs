@@ -1,1 +1,187 @@
+//! Deaths, lost acknowledgements and races between any two steps.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use sluis_core::{Error, ErrorKind, crash};
+use sluis_storage::memory::{Fault, MemoryStorage};
+
+use super::*;
+use crate::catalog::Catalog;
+
+/// Files below the lake that no metadata of the table name.
+async fn leftovers(w: &World, table: &str) -> Vec<String> {
+    let named = w.lake().named_files(&TableName::parse(table).unwrap()).await.unwrap();
+    let root = w.root();
+    w.files().into_iter().filter(|f| !named.contains(root.join(f).to_str().unwrap())).collect()
+}
+
+async fn dies_at<T>(point: &'static str, work: impl Future<Output = Result<T>>) {
+    let old = crash::set_hook(Some(Box::new(move |name| name == point)));
+    let done = work.await;
+    crash::set_hook(old);
+    assert_eq!(done.err().map(|e| e.kind()), Some(ErrorKind::Crash), "{point} was passed");
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_is_mended_by_the_next_process() {
+    for mode in [Mode::Append, Mode::Replace, Mode::Upsert { key: vec!["id".into()] }] {
+        for point in ["sink.before_publish", "sink.mid_publish", "sink.after_publish"] {
+            let w = World::new();
+            let with = || Settings { mode: mode.clone(), ..settings("t") };
+            land(&w.table(with()), 1, vec![ids([1, 2])]).await;
+            let t = w.table(with());
+            stage_from(&t, 2, "lost", vec![(None, ids([9]))]).await.unwrap();
+            let staged = stage_from(&t, 2, "won", vec![(None, ids([2, 3]))]).await.unwrap();
+            dies_at(point, commit(&t, 2, &staged)).await;
+            let t = w.table(with());
+            assert_eq!(commit(&t, 2, &staged).await.unwrap().already, point == "sink.after_publish");
+            let expected = match mode {
+                Mode::Append => vec![1, 2, 2, 3],
+                Mode::Replace => vec![2, 3],
+                Mode::Upsert { .. } => vec![1, 2, 3],
+            };
+            assert_eq!(w.ids("t").await, expected, "{mode:?} {point}");
+            for point in ["sweep.before", "sweep.after"] {
+                dies_at(point, t.sweep(&key("p", 2), &staged)).await;
+            }
+            w.table(with()).sweep(&key("p", 2), &staged).await.unwrap();
+            assert_eq!(leftovers(&w, "t").await, [""; 0], "{mode:?} {point}");
+            assert_eq!(w.ids("t").await, expected);
+            land(&w.table(with()), 3, vec![ids([4])]).await;
+        }
+    }
+}
+
+/// Epoch 1 landed; epoch 2 staged and committed while the `n`-th operation of the storage goes wrong; then by the next process.
+async fn with_fault(n: u64, fault: fn() -> Fault) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = MemoryStorage::new("memory://lake");
+    let lake = || Lake::with(Arc::new(storage.clone()), Arc::new(SqliteCatalog::new(dir.path().join("c.db"), "lake")));
+    let table = || {
+        let clock = Arc::new(FixedClock(chrono::DateTime::UNIX_EPOCH));
+        Arc::new(Table::new(lake(), PipelineName::new("p"), SinkName::new("table"), upsert(settings("t"), &["id"]), clock))
+    };
+    land(&table(), 1, vec![ids([1, 2, 3])]).await;
+    let fired = Arc::new(AtomicU64::new(0));
+    let (count, told) = (AtomicU64::new(0), fired.clone());
+    let t = table();
+    let staged = stage(&t, 2, vec![ids([3, 4]), ids([4])]).await.unwrap();
+    storage.set_faults(Some(Box::new(move |_| {
+        if count.fetch_add(1, Ordering::SeqCst) == n {
+            told.fetch_add(1, Ordering::SeqCst);
+            return fault();
+        }
+        Fault::None
+    })));
+    let first = commit(&t, 2, &staged).await;
+    storage.set_faults(None);
+    let t = table();
+    let again = commit(&t, 2, &staged).await.unwrap();
+    assert!(first.is_err() || again.already, "what was said to be done is done");
+    t.sweep(&key("p", 2), &staged).await.unwrap();
+    land(&t, 3, vec![ids([5])]).await;
+    let source = lake().resolver().resolve(&["t".into()]).await.unwrap().unwrap();
+    let batches: Vec<RecordBatch> = source.scan(None).await.unwrap().try_collect().await.unwrap();
+    let mut seen: Vec<i64> = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3, 4, 5], "operation {n}");
+    let named = lake().named_files(&TableName::parse("t").unwrap()).await.unwrap();
+    let left: BTreeSet<String> = storage.paths().into_iter().map(|p| format!("memory://lake/{p}")).filter(|p| !named.contains(p)).collect();
+    assert!(left.is_empty(), "operation {n}: {left:?}");
+    fired.load(Ordering::SeqCst) == 1
+}
+
+#[tokio::test]
+async fn a_fault_of_any_operation_costs_and_doubles_nothing() {
+    let faults: [fn() -> Fault; 3] =
+        [|| Fault::Before(Error::unavailable("no")), || Fault::After(Error::unavailable("lost")), || Fault::Torn(Error::unavailable("torn"))];
+    for fault in faults {
+        let mut n = 0;
+        while with_fault(n, fault).await {
+            n += 1;
+        }
+        assert!(n > 5, "a commit has some operations: {n}");
+    }
+}
+
+/// A catalog that lets others go first, once.
+#[derive(Debug)]
+struct Slow {
+    inner: SqliteCatalog,
+    first: Mutex<Option<(Arc<()>, tokio::sync::oneshot::Sender<()>, tokio::sync::oneshot::Receiver<()>)>>,
+}
+
+#[async_trait]
+impl Catalog for Slow {
+    async fn load(&self, table: &TableName) -> Result<Option<String>> {
+        self.inner.load(table).await
+    }
+    async fn swap(&self, table: &TableName, old: &str, new: &str) -> Result<bool> {
+        let first = self.first.lock().unwrap().take();
+        if let Some((_, about_to, go_on)) = first {
+            about_to.send(()).unwrap();
+            go_on.await.unwrap();
+        }
+        self.inner.swap(table, old, new).await
+    }
+    async fn create(&self, table: &TableName, location: &str) -> Result<bool> {
+        self.inner.create(table, location).await
+    }
+    async fn list(&self) -> Result<Vec<TableName>> {
+        self.inner.list().await
+    }
+    async fn remove(&self, table: &TableName) -> Result<bool> {
+        self.inner.remove(table).await
+    }
+}
+
+/// A worker that is paused right before its swap while another one does something.
+async fn paused(w: &World, staged: &[Committable], meanwhile: impl Future<Output = ()>) -> Result<Receipt> {
+    let (about_to, wait) = tokio::sync::oneshot::channel();
+    let (go, go_on) = tokio::sync::oneshot::channel();
+    let catalog = Slow { inner: SqliteCatalog::new(w.db(), "lake"), first: Mutex::new(Some((Arc::new(()), about_to, go_on))) };
+    let storage: StorageRef = Arc::new(LocalStorage::new(w.root()).unwrap());
+    let clock = Arc::new(FixedClock(chrono::DateTime::UNIX_EPOCH));
+    let t = Arc::new(Table::new(Lake::with(storage, Arc::new(catalog)), PipelineName::new("p"), SinkName::new("table"), settings("t"), clock));
+    let other = async {
+        wait.await.unwrap();
+        meanwhile.await;
+        go.send(()).unwrap();
+    };
+    let (receipt, ()) = futures::join!(commit(&t, 2, staged), other);
+    receipt
+}
+
+#[tokio::test]
+async fn a_zombie_that_wakes_up_before_its_swap_commits_nothing_twice() {
+    let w = World::new();
+    let t = w.table(settings("t"));
+    land(&t, 1, vec![ids([1])]).await;
+    let staged = stage(&t, 2, vec![ids([2])]).await.unwrap();
+    let meanwhile = async {
+        commit(&t, 2, &staged).await.unwrap();
+        land(&t, 3, vec![ids([3])]).await;
+    };
+    let receipt = paused(&w, &staged, meanwhile).await.unwrap();
+    assert!(receipt.already);
+    assert_eq!(w.ids("t").await, [1, 2, 3]);
+    assert_eq!(leftovers(&w, "t").await, [""; 0], "what the zombie wrote is removed by itself");
+}
+
+#[tokio::test]
+async fn another_pipeline_between_load_and_swap_is_kept() {
+    let w = World::new();
+    let t = w.table(settings("t"));
+    land(&t, 1, vec![ids([1])]).await;
+    let staged = stage(&t, 2, vec![ids([2])]).await.unwrap();
+    let other = w.table_of("other", settings("t"));
+    let receipt = paused(&w, &staged, async {
+        land(&other, 1, vec![ids([100])]).await;
+    });
+    assert!(!receipt.await.unwrap().already);
+    assert_eq!(w.ids("t").await, [1, 2, 100]);
+    assert_eq!(leftovers(&w, "t").await, [""; 0]);
+}

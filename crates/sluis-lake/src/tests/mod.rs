@@ -76,12 +76,8 @@ impl World {
     }
     /// The values of `id`, sorted, as SQL would see them.
     async fn ids(&self, table: &str) -> Vec<i64> {
-        let mut ids: Vec<i64> = self
-            .rows(table)
-            .await
-            .iter()
-            .flat_map(|b| b.column_by_name("id").expect("id").as_primitive::<Int64Type>().values().to_vec())
-            .collect();
+        let mut ids: Vec<i64> =
+            self.rows(table).await.iter().flat_map(|b| b.column_by_name("id").expect("id").as_primitive::<Int64Type>().values().to_vec()).collect();
         ids.sort_unstable();
         ids
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn script(name: &str, arguments: &[&str]) -> String {
+pub(super) fn script(name: &str, arguments: &[&str]) -> String {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = top.join("target/services/venv/bin/python");
     assert!(python.exists(), "the readers' Python is not installed: run `cargo xtask services`");
@@ -31,7 +31,10 @@ async fn other_engines_read_all_types() {
     let w = World::new();
     let t = w.table(settings("ns.types"));
     let list = ListArray::from_iter_primitive::<arrow_array::types::Int32Type, _, _>(vec![Some(vec![Some(1), None]), None]);
-    let part = StructArray::from(vec![(Arc::new(Field::new("x", arrow_schema::DataType::Utf8, true)), Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef)]);
+    let part = StructArray::from(vec![(
+        Arc::new(Field::new("x", arrow_schema::DataType::Utf8, true)),
+        Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef,
+    )]);
     let rows = batch(vec![
         ("i", Arc::new(Int32Array::from(vec![Some(-1), None]))),
         ("l", Arc::new(Int64Array::from(vec![i64::MAX, i64::MIN]))),
@@ -66,7 +69,8 @@ async fn other_engines_read_all_types() {
         assert_eq!(duck[column], first[column], "{column}");
     }
     // Statistics let readers leave files out, also for values that are negative or have few digits.
-    for (filter, files) in [("big < -20000", 0), ("small == -123.45", 1), ("day < '1969-12-31'", 0), ("l > 0", 1), ("s > 'żz'", 0), ("f > 1.6", 0)] {
+    for (filter, files) in [("big < -20000", 0), ("small == -123.45", 1), ("day < '1969-12-31'", 0), ("l > 0", 1), ("s > 'žž'", 0), ("f > 1.6", 0)]
+    {
         assert_eq!(read(&w, "ns.types", Some(filter))["files"], files, "{filter}");
     }
 }
