@@ -11,6 +11,7 @@
 //! | planned, staged, committed | [`Planned`], [`Staged`], [`Committed`] |
 //! | reject | [`Reject`] |
 
+pub mod blocking;
 pub mod clock;
 pub mod columns;
 pub mod crash;

@@ -23,10 +23,10 @@ pub async fn commit(drive: &Drive, planned: &Planned, staged: &Staged) -> Result
         return Err(Error::config(message).hint("put the target back, run once so that the epoch is committed, then take it away"));
     }
     let mut receipts: Vec<Receipt> = Vec::new();
-    for (sink, is_rejects) in job.sinks.iter().map(|s| (s, false)).chain([(&job.rejects, true)]) {
+    for sink in job.sinks.iter().chain([&job.rejects]) {
         let own = own(sink.as_ref(), staged);
-        // Without rejects nothing is made where they would go.
-        if is_rejects && own.is_empty() && staged.replaced.is_empty() {
+        // Nothing is to appear and nothing to leave: the target is not touched, and need not even exist (no rejects so far).
+        if own.is_empty() && staged.replaced.is_empty() {
             continue;
         }
         drive.keeper.ensure(&drive.halt).await?;
@@ -58,7 +58,14 @@ pub async fn clear_up(drive: &Drive, planned: &Planned, staged: &Staged) -> Resu
     effect(drive, "telling the source that its rows are committed", drive.job.source.acknowledge(&read)).await?;
     for sink in drive.job.sinks.iter().chain([&drive.job.rejects]) {
         let (key, keep) = (key(drive, sink.as_ref(), staged), own(sink.as_ref(), staged));
-        effect(drive, "removing what was staged and not needed", sink.sweep(&key, &keep)).await?;
+        let sweeping = async {
+            match sink.sweep(&key, &keep).await {
+                // A target that was never written to.
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+                swept => swept,
+            }
+        };
+        effect(drive, "removing what was staged and not needed", sweeping).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sluis_core::{Error, Result};
+use sluis_core::{Error, Result, blocking};
 
 struct Apart<T>(tokio::task::JoinHandle<Result<T>>);
 
@@ -21,6 +21,16 @@ pub fn begin<T: Send + 'static>(apart: bool, work: impl Future<Output = Result<T
     if !apart {
         return work.boxed();
     }
-    let mut task = Apart(tokio::spawn(work));
+    begin_on(tokio::spawn(work))
+}
+
+/// Likewise, on a thread that may block: for work that is made of many small blocking steps.
+pub fn begin_blocking<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> BoxFuture<'static, Result<T>> {
+    let runtime = tokio::runtime::Handle::current();
+    begin_on(tokio::task::spawn_blocking(move || blocking::allow(|| runtime.block_on(work))))
+}
+
+fn begin_on<T: Send + 'static>(task: tokio::task::JoinHandle<Result<T>>) -> BoxFuture<'static, Result<T>> {
+    let mut task = Apart(task);
     async move { (&mut task.0).await.map_err(|e| Error::internal("a part of a task panicked").source(e))? }.boxed()
 }

@@ -18,7 +18,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FileVersion, Opened, Outcome, RawFile, ReadOptions, Result, Source, Split};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::apart::begin;
+use super::apart::{begin, begin_blocking};
 use super::columns::{self, Constants};
 use super::{Fault, Lesson};
 
@@ -100,8 +100,8 @@ struct Current {
 impl Reader {
     /// Reads all splits but those whose end is known.
     pub fn new(reading: Arc<Reading>, ends: &std::collections::BTreeMap<usize, Outcome>) -> Self {
-        let apart = reading.options.threads > 1;
-        let permits = (2 * reading.options.threads).max(4) as u32;
+        let threads = reading.options.threads;
+        let permits = (2 * threads).max(4) as u32;
         let semaphore = Arc::new(Semaphore::new(permits as usize));
         let ends = Arc::new(ends.clone());
         let shared = reading.clone();
@@ -109,17 +109,24 @@ impl Reader {
             // In order, so that the next one to be delivered never waits for one behind it.
             .then(move |bundle| {
                 let (semaphore, weight) = (semaphore.clone(), if bundle.large { permits / 2 } else { 1 });
-                async move { (bundle.splits, semaphore.acquire_many_owned(weight).await) }
+                async move { (bundle, semaphore.acquire_many_owned(weight).await) }
             })
-            .map(move |(splits, permit)| {
+            .map(move |(bundle, permit)| {
                 let (reading, ends) = (shared.clone(), ends.clone());
-                begin(apart, async move {
+                let Group { splits, near, .. } = bundle;
+                let fetching = async move {
                     let permit = permit.map_err(|e| Error::internal("the reading was closed").source(e))?;
-                    let at_once = reading.at_once(&splits);
+                    let at_once = match (near, reading.options.threads) {
+                        (true, 1) => 2,
+                        // One after the other, on the thread that was taken for them.
+                        (true, _) => 1,
+                        (false, _) => BUNDLE_FILES,
+                    };
                     let known = |split: usize| ends.get(&split).cloned();
                     let fetching = splits.map(|split| fetch(&reading, split, known(split))).collect::<Vec<_>>();
                     Ok((stream::iter(fetching).buffered(at_once).collect().await, permit))
-                })
+                };
+                if near && threads > 1 { begin_blocking(fetching) } else { begin(threads > 1, fetching) }
             })
             .buffered(permits as usize)
             .boxed();
@@ -202,21 +209,13 @@ impl Reading {
             _ => Err(e),
         }
     }
-
-    /// Files of a bundle that are read at once: far ones wait for the network, near ones for a thread.
-    fn at_once(&self, splits: &Range<usize>) -> usize {
-        let far = splits.clone().any(|i| self.splits[i].file.as_ref().is_none_or(|f| f.path.contains("://")));
-        match (far, self.options.threads) {
-            (true, _) => BUNDLE_FILES,
-            (false, 1) => 2,
-            (false, _) => 4,
-        }
-    }
 }
 
 struct Group {
     splits: Range<usize>,
     large: bool,
+    /// Small files of this machine: they wait for a thread, where others wait for the network.
+    near: bool,
 }
 
 /// Neighbours read together.
@@ -230,7 +229,8 @@ fn bundles(splits: &[Split]) -> Vec<Group> {
             bytes += size(end);
             end += 1;
         }
-        out.push(Group { splits: start..end, large: bytes >= LARGE });
+        let near = bytes <= BUNDLE_BYTES && splits[start..end].iter().all(|s| s.file.as_ref().is_some_and(|f| !f.path.contains("://")));
+        out.push(Group { splits: start..end, large: bytes >= LARGE, near });
         start = end;
     }
     out

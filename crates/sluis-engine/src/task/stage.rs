@@ -1,4 +1,5 @@
-//! The writers of one attempt: each batch goes to all targets; rejects to theirs, which is opened with the first of them.
+//! The writers of one attempt: each batch goes to all targets; rejects to theirs. Writers are opened with the first rows for them, so that
+//! an epoch without rows touches no target.
 //!
 //! Deliberately not here: which rows. Guarantees: batches in order; nothing is durable unless [`Out::End`] came.
 
@@ -23,11 +24,14 @@ pub enum Out {
 /// # Errors
 /// Those of the targets.
 pub async fn stage(job: Arc<Job>, attempt: Attempt, mut from: mpsc::Receiver<Out>) -> Result<Option<Vec<Committable>>> {
-    let mut writers = futures::future::try_join_all(job.sinks.iter().map(|sink| sink.writer(&attempt))).await?;
+    let mut writers: Vec<Box<dyn SinkWriter>> = Vec::new();
     let mut rejects: Option<Box<dyn SinkWriter>> = None;
     while let Some(out) = from.recv().await {
         match out {
             Out::Rows(batch) => {
+                if writers.is_empty() {
+                    writers = futures::future::try_join_all(job.sinks.iter().map(|sink| sink.writer(&attempt))).await?;
+                }
                 futures::future::try_join_all(writers.iter_mut().map(|writer| writer.write(batch.clone()))).await?;
                 crash::point("task.mid_write")?;
             }

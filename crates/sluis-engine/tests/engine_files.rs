@@ -1,0 +1,191 @@
+//! The engine with the real files source and target on a local folder: that the parts fit; and (ignored) what it costs.
+//!
+//! `cargo test -p sluis-engine --test engine_files -- --ignored --nocapture --test-threads 1` prints the costs.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sluis_core::{BuildContext, Clock, EpochLimits, LaneId, PipelineName, RowCounts, SinkName};
+use sluis_engine::{Engine, Event, Job, JobSettings, Lane, Observer, RunOptions, SqliteLedger, Stop};
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        chrono::Utc::now()
+    }
+}
+
+/// Notes when what happened.
+struct Timed(Instant, Mutex<Vec<(Duration, String)>>);
+
+impl Observer for Timed {
+    fn event(&self, _: &LaneId, event: Event) {
+        if let Event::Problem(what) = &event {
+            println!("{what}");
+        }
+        let name = format!("{event:?}").split([' ', '(']).next().unwrap_or_default().to_owned();
+        let mut all = self.1.lock().unwrap();
+        if all.last().is_none_or(|(_, last)| *last != name) {
+            all.push((self.0.elapsed(), name));
+        }
+    }
+}
+
+fn job(folder: &Path, threads: usize, source: Value, format: &str) -> Job {
+    let pipeline = PipelineName::new("p");
+    let context = BuildContext {
+        pipeline: pipeline.clone(),
+        project_dir: folder.to_owned(),
+        state_dir: folder.join(".sluis"),
+        connections: Arc::default(),
+        lake: json!({}),
+        clock: Arc::new(SystemClock),
+        replaces_files: false,
+        selection: None,
+    };
+    let registry = sluis_connectors::registry();
+    let sink = |name: &str, url: &str, format: &str| {
+        (registry.sink("files").unwrap().build)(&context, &SinkName::new(name), &json!({ "url": url, "format": format })).unwrap()
+    };
+    Job {
+        source: (registry.source("files").unwrap().build)(&context, &source).unwrap(),
+        format: Some((registry.format("csv").unwrap().reader.unwrap())(&json!({})).unwrap()),
+        transform: None,
+        sinks: vec![sink("files", "out/", format)],
+        rejects: sink("rejects", ".sluis/rejects/p/", "parquet"),
+        limits: EpochLimits { files: 100_000, bytes: 1 << 40, rows: u64::MAX },
+        budget: Arc::new(|_: &RowCounts| None),
+        settings: JobSettings {
+            tasks: 1,
+            threads,
+            batch_rows: 8192,
+            sample_files: 8,
+            corrupt_files_are_rejected: false,
+            tries: 3,
+            replaces_files: false,
+        },
+        pipeline,
+    }
+}
+
+async fn run(folder: &Path, job: &Job) -> (sluis_engine::Summary, Duration, Vec<(Duration, String)>) {
+    let clock = Arc::new(SystemClock);
+    let ledger = Arc::new(SqliteLedger::open(&folder.join(".sluis/ledger.db"), clock.clone()).unwrap());
+    let start = Instant::now();
+    let observer = Arc::new(Timed(start, Mutex::default()));
+    let engine = Engine { ledger, clock, observer: observer.clone() };
+    let outcome = engine.run(job, &Lane::main(&job.pipeline), &RunOptions::default(), &Stop::default()).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let times = observer.1.lock().unwrap().clone();
+    (outcome.summary, start.elapsed(), times)
+}
+
+fn text(rows: usize, salt: usize) -> String {
+    let mut out = String::from("id,name,amount,day,flag,note\n");
+    for i in 0..rows {
+        let n = i * 7919 + salt;
+        out.push_str(&format!(
+            "{n},customer {},{}.{:02},2024-{:02}-{:02},{},some words here\n",
+            n % 1000,
+            n % 500,
+            n % 100,
+            n % 12 + 1,
+            n % 28 + 1,
+            n % 2 == 0
+        ));
+    }
+    out
+}
+
+fn source() -> Value {
+    json!({ "url": "in/", "settle": "0s" })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_files_land_in_local_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    for i in 0..300 {
+        std::fs::write(folder.path().join(format!("in/{i:05}.csv")), text(10, i)).unwrap();
+    }
+    let job = job(folder.path(), 2, source(), "csv");
+    let (summary, ..) = run(folder.path(), &job).await;
+    assert_eq!((summary.epochs, summary.files, summary.rows.written), (1, 300, 3000));
+    std::fs::write(folder.path().join("in/99999.csv"), text(5, 1)).unwrap();
+    let (summary, ..) = run(folder.path(), &job).await;
+    assert_eq!((summary.epochs, summary.files, summary.rows.written), (1, 1, 5));
+    let mut lines = 0;
+    for entry in std::fs::read_dir(folder.path().join("out")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "csv") {
+            lines += std::fs::read_to_string(path).unwrap().lines().count() - 1;
+        }
+    }
+    assert_eq!(lines, 3005);
+}
+
+/// Milliseconds of CPU that this process has used.
+fn cpu() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<u64>().ok()).sum::<u64>() * 10
+}
+
+fn show(what: &str, took: Duration, times: &[(Duration, String)]) {
+    let steps: Vec<String> = times.iter().map(|(at, name)| format!("{name} {:.1}", at.as_secs_f64() * 1000.0)).collect();
+    println!("{what}: {:.1} ms, CPU so far {} ms   ({})", took.as_secs_f64() * 1000.0, cpu(), steps.join(", "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints what many small files cost"]
+async fn cost_of_five_thousand_small_files() {
+    for (threads, format) in [(2, "parquet"), (1, "parquet"), (2, "csv")] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        for i in 0..5000 {
+            std::fs::write(folder.path().join(format!("in/{i:05}.csv")), text(100, i)).unwrap();
+        }
+        println!("CPU before: {} ms", cpu());
+        let (summary, took, times) = run(folder.path(), &job(folder.path(), threads, source(), format)).await;
+        assert_eq!(summary.rows.written, 500_000);
+        show(&format!("5000 files, {threads} threads, {format}"), took, &times);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints what one large file costs"]
+async fn cost_of_one_large_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    let text = text(4_000_000, 1);
+    std::fs::write(folder.path().join("in/large.csv"), &text).unwrap();
+    for (threads, format) in [(2, "parquet"), (1, "parquet"), (2, "csv")] {
+        let _ = std::fs::remove_dir_all(folder.path().join(".sluis"));
+        let _ = std::fs::remove_dir_all(folder.path().join("out"));
+        println!("CPU before: {} ms", cpu());
+        let (summary, took, times) = run(folder.path(), &job(folder.path(), threads, source(), format)).await;
+        assert_eq!(summary.rows.written, 4_000_000);
+        let rate = text.len() as f64 / took.as_secs_f64() / 1e6;
+        show(&format!("one file of {} MB, {threads} threads, {format}: {rate:.0} MB/s", text.len() / 1_000_000), took, &times);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints what a small epoch costs"]
+async fn cost_of_a_small_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    let mut job = job(folder.path(), 2, source(), "parquet");
+    job.limits.files = 1;
+    for i in 0..40 {
+        std::fs::write(folder.path().join(format!("in/{i:05}.csv")), text(100, i)).unwrap();
+    }
+    println!("CPU before: {} ms", cpu());
+    let (summary, took, times) = run(folder.path(), &job).await;
+    println!("{:.1} ms per epoch", took.as_secs_f64() * 1000.0 / summary.epochs as f64);
+    let at = times.iter().position(|(_, n)| n == "Committed").unwrap_or(0);
+    show("first epochs", took, &times[..(at + 10).min(times.len())]);
+}
