@@ -35,6 +35,9 @@ pub use raw::RAW;
 
 use sluis_core::FormatDef;
 
+#[cfg(test)]
+mod conforms;
+
 /// Every format of this build.
 pub fn all() -> Vec<&'static FormatDef> {
     vec![&CSV, &JSON, &PARQUET, &RAW]

@@ -36,14 +36,16 @@ pub struct CsvRead {
     pub compression: Compression,
     /// Reading: lines to skip before anything else, whatever they hold.
     pub skip: u64,
-    /// Reading: number of header rows; the last one has the names. `true` is 1, `false` is 0. Default 1. Writing: whether to write one.
+    /// Reading: number of header rows; the last one has the names. A header that has none of the names in `columns`, before rows of as many
+    /// fields as `columns` has, is no list of names but a record about the file: then `columns` are all the columns, by position.
+    /// `true` is 1, `false` is 0. Default 1. Writing: whether to write one.
     pub header: Header,
     /// Reading: number of rows at the end of the file that are no data.
     pub footer: u64,
     /// Reading: names of the columns, by position; they take the place of the header's.
     pub names: Vec<String>,
     /// Reading: types of columns by name, as in `{ id: bigint, at: "timestamp(%Y%m%d)" }`; what is not named is inferred. Without a header
-    /// and `names` these are all the columns, by position. `string` alone: every column is text, nothing is inferred.
+    /// and `names` these are all the columns, by position. A name in a header may differ in upper and lower case. `string` alone: every column is text, nothing is inferred.
     /// A timestamp with an offset is read as UTC; a fraction finer than a microsecond is cut. An empty field is null in every column but text.
     pub columns: Columns,
     /// Reading: texts that mean null; quoted ones do not in text columns. Default: the empty field.

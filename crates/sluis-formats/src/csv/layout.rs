@@ -31,15 +31,45 @@ pub fn names(reading: &Reading, opening: &Opening) -> Vec<String> {
         let last = opening.header.get(reading.header - 1).map(Vec::as_slice).unwrap_or_default();
         let mut names: Vec<String> = last.iter().map(|raw| header_name(raw, &reading.dialect)).collect();
         names.iter_mut().zip(&reading.names).for_each(|(name, given)| name.clone_from(given));
-        names
+        if by_position(reading, &names, opening.width) { declared(reading) } else { spelled_as_declared(reading, names) }
     } else if !reading.names.is_empty() {
         reading.names.clone()
     } else if !reading.declared.is_empty() {
-        reading.declared.iter().map(|d| d.name.clone()).collect()
+        declared(reading)
     } else {
         vec![String::new(); opening.width.unwrap_or(0)]
     };
     make_unique(&mut names);
+    names
+}
+
+fn declared(reading: &Reading) -> Vec<String> {
+    reading.declared.iter().map(|d| d.name.clone()).collect()
+}
+
+/// Letters' case and blanks around a name do not keep it from being the declared one.
+fn alike(a: &str, b: &str) -> bool {
+    a.trim().to_lowercase() == b.trim().to_lowercase()
+}
+
+/// Whether the header is no list of names but a record about the file (`HDR|20240101`), or titles: it has none of the declared names, and
+/// the rows are as long as the declared columns are many, or at any rate not as long as the header. Then the declared columns are all
+/// there are, in their order.
+fn by_position(reading: &Reading, names: &[String], width: Option<usize>) -> bool {
+    let columns = reading.declared.len();
+    let fits = width.is_none_or(|w| if w == names.len() { w == columns && columns > 1 } else { w == columns || columns > names.len() });
+    columns > 0 && reading.names.is_empty() && fits && !names.iter().any(|n| reading.declared.iter().any(|d| alike(&d.name, n)))
+}
+
+/// A header's name that differs from a declared one only in case, or in blanks around it, is that one, unless the declared one itself, or
+/// another that is like it, is there too.
+fn spelled_as_declared(reading: &Reading, mut names: Vec<String>) -> Vec<String> {
+    for column in &reading.declared {
+        let mut like = names.iter_mut().filter(|n| alike(n, &column.name));
+        if let (Some(only), None) = (like.next(), like.next()) {
+            only.clone_from(&column.name);
+        }
+    }
     names
 }
 

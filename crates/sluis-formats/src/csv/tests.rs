@@ -392,6 +392,29 @@ async fn preamble_header_rows_footer_comments_and_mixed_line_ends() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_a_record_about_the_file_names_nothing() {
+    let config = json!({ "delimiter": "|", "header": 1, "footer": 1, "columns": { "id": "bigint", "who": "string", "cost": "decimal(6,2)" } });
+    for header in ["HDR|20240101|2", "HDR", "H|1|2|3|4", ""] {
+        for first in ["7|x|1.5\n", "7|x\n7|x|1.5\n"] {
+            let text = if header.is_empty() { format!("\nid|who|cost\n{first}TRL|1\n") } else { format!("{header}\n{first}TRL|1\n") };
+            let r = read(config.clone(), &text).await;
+            assert_eq!(types(&r.schema), "id bigint, who string, cost decimal(6,2)", "{header} {first}");
+            assert_eq!((r.rows.len(), r.rejects.len()), (1, usize::from(first.len() > 8)), "{header} {first}");
+        }
+    }
+    // Titles of all the columns are names that nobody uses.
+    let r = read(json!({ "columns": { "a": "int", "b": "string" } }), "The first,The second\n1,x\n").await;
+    assert_eq!(types(&r.schema), "a int, b string");
+    // A file that lacks the only declared column has names nevertheless.
+    let r = read(json!({ "columns": { "cost": "decimal(6,2)" } }), "id,name\n1,x\n").await;
+    assert_eq!(types(&r.schema), "cost decimal(6,2), id bigint, name string");
+    let r = read(json!({ "columns": { "call_id": "bigint", "b": "string" } }), "Call_ID, B ,c\n1,x,y\n").await;
+    assert_eq!(types(&r.schema), "call_id bigint, b string, c string");
+    let r = read(json!({ "columns": { "a": "int" } }), "a,A\n1,x\n").await;
+    assert_eq!(types(&r.schema), "a int, A string", "both are there");
+}
+
+#[tokio::test]
 async fn names_are_matched_whatever_the_header_is_like() {
     let r = read(json!({ "columns": { "a": "string" } }), "a,b,a,,b\n1,2,3,4,5\n").await;
     assert_eq!(types(&r.schema), "a string, b bigint, a_2 bigint, c4 bigint, b_2 bigint");

@@ -36,7 +36,7 @@ pub static RAW: FormatDef = FormatDef {
 
 /// Bytes as they are. Nothing to set for reading.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct RawRead {
     /// Writing: the ending of the files' names. Default `bin`.
     pub extension: Option<String>,

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sluis_core::{
-    Checkpoint, Discovery, Epoch, EpochLimits, ErrorKind, FileHistory, KnownFile, LaneShard, Opened, Result, Source, Split, crash,
-};
+use sluis_core::{Checkpoint, Discovery, Epoch, EpochLimits, ErrorKind, FileHistory, KnownFile, LaneShard, Opened, Result, Source, Split, crash};
 
 /// One source's place, as tests see it. The source takes every file there, and for a new version of a file the new version.
 #[async_trait]
