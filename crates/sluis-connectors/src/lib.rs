@@ -6,5 +6,6 @@
 pub mod files;
 pub mod files_sink;
 mod registry;
+pub mod table;
 
 pub use registry::registry;
