@@ -18,8 +18,22 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Makes a folder and what is missing above it; every new one is in its parent for good.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut made = Vec::new();
+    let done = create(folder, &mut made);
+    // All are made before any is synced, and the innermost first: a journal then writes them out together.
+    for parent in made.iter().rev().filter_map(|folder| folder.parent()) {
+        sync_folder(parent)?;
+    }
+    done
+}
+
+/// Makes the folders and notes which are new, outermost first.
+fn create<'a>(folder: &'a Path, made: &mut Vec<&'a Path>) -> io::Result<()> {
     match fs::create_dir(folder) {
-        Ok(()) => folder.parent().map_or(Ok(()), sync_folder),
+        Ok(()) => {
+            made.push(folder);
+            Ok(())
+        }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             if fs::metadata(folder)?.is_dir() {
                 Ok(())
@@ -28,8 +42,8 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
             }
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            make_folder(folder.parent().ok_or(e)?)?;
-            make_folder(folder)
+            create(folder.parent().ok_or(e)?, made)?;
+            create(folder, made)
         }
         Err(e) => Err(e),
     }
