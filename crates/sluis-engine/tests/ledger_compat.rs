@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sluis_core::clock::FixedClock;
 use sluis_core::{Clock, Created, Epoch, FileVersion, LaneId, Lease, LedgerStore, Next, Outcome, PipelineName, Record, Staged, decide};
 use sluis_engine::SqliteLedger;
-use sluis_engine::ledger::open::VERSION;
+use sluis_engine::ledger::VERSION;
 use sluis_testkit::conformance::ledger::{committed, holder, planned, staged, version};
 
 fn folder() -> PathBuf {

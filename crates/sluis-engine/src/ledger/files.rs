@@ -40,10 +40,10 @@ impl<'c> Dirs<'c> {
     }
 
     fn find(&mut self, dir: &str) -> Step<Option<i64>> {
-        if let Some((path, id)) = &self.last {
-            if path == dir {
-                return Ok(*id);
-            }
+        if let Some((path, id)) = &self.last
+            && path == dir
+        {
+            return Ok(*id);
         }
         let mut statement = self.connection.prepare_cached("select id from dir where pipeline = ?1 and path = ?2")?;
         let id = statement.query_row(params![self.pipeline, dir], |r| r.get(0)).optional()?;

@@ -2,7 +2,7 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`mod@open`] | creating, recognising and refusing files; the tables |
+//! | `open` | creating, recognising and refusing files; the tables |
 //! | `records` | conditional create, the lane's view, the invariants that are enforced |
 //! | `files` | the history of file versions: kept with `planned` and `staged`, looked up by `discover` |
 //! | `lease` | ownership of lanes |
@@ -20,7 +20,7 @@ mod files;
 mod fsck;
 pub mod inspect;
 mod lease;
-pub mod open;
+mod open;
 pub mod owner;
 mod records;
 #[cfg(test)]
@@ -38,6 +38,7 @@ use sluis_core::{
 };
 
 use failure::Step;
+pub use open::VERSION;
 
 /// The ledger in one SQLite file. Clones of one `Arc` and several processes may use one file side by side.
 pub struct SqliteLedger {

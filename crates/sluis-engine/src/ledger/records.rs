@@ -175,10 +175,8 @@ pub fn view(c: &Connection, lane: &LaneId) -> Step<LaneView> {
     if planned.is_some() != (head.planned == open) || staged.is_some() != (head.staged == open) {
         return damaged("its records and the lane's head do not agree");
     }
-    if let Some(planned) = &planned {
-        if planned.from != head.reached {
-            return damaged("it does not start where the epoch before ended (I1)");
-        }
+    if planned.as_ref().is_some_and(|planned| planned.from != head.reached) {
+        return damaged("it does not start where the epoch before ended (I1)");
     }
     if let Some(staged) = &staged {
         let fits = planned.as_ref().is_some_and(|p| p.from == staged.from && p.splits.len() == staged.splits.len());
@@ -191,29 +189,32 @@ pub fn view(c: &Connection, lane: &LaneId) -> Step<LaneView> {
 }
 
 /// Writes `record` unless one of its kind is there.
-pub fn create(c: &Connection, lane: &LaneId, record: Record) -> Step<Created> {
+pub fn create(c: &Connection, lane: &LaneId, mut record: Record) -> Step<Created> {
     lease::check(c, lane, record.generation())?;
     let Some(head) = head(c, lane)? else { return Err(Fault::Damaged(format!("lane {lane} has a lease and no row"))) };
     if let Some(winner) = load(c, head.id, record.epoch(), kind(&record))? {
         return Ok(Created::Lost(Box::new(winner)));
     }
+    let (epoch, name) = (record.epoch(), record.kind());
     let broken = |invariant: &str, why: String| -> Fault {
-        Error::internal(format!("{invariant}: {why}")).context("lane", lane).context("epoch", record.epoch()).context("record", record.kind()).into()
+        Error::internal(format!("{invariant}: {why}")).context("lane", lane).context("epoch", epoch).context("record", name).into()
     };
     if record.epoch() != head.committed.next() {
         return Err(broken("I3", format!("the lane has committed epoch {}, so the next one is {}", head.committed, head.committed.next())));
     }
+    // A schema is kept once, beside the records.
+    let schema = if let Record::Staged(staged) = &mut record { staged.schema.take() } else { None };
     match &record {
-        Record::Planned(planned) => plan(c, &head, planned, &broken),
-        Record::Staged(staged) => stage(c, &head, staged, &broken),
-        Record::Committed(committed) => commit(c, &head, committed, &broken),
+        Record::Planned(planned) => plan(c, &head, planned, &record, &broken),
+        Record::Staged(staged) => stage(c, &head, staged, schema, &record, &broken),
+        Record::Committed(committed) => commit(c, &head, committed, &record, &broken),
     }?;
     Ok(Created::Won)
 }
 
 type Broken<'a> = &'a dyn Fn(&str, String) -> Fault;
 
-fn plan(c: &Connection, head: &Head, planned: &Planned, broken: Broken<'_>) -> Step<()> {
+fn plan(c: &Connection, head: &Head, planned: &Planned, record: &Record, broken: Broken<'_>) -> Step<()> {
     if planned.from != head.reached {
         return Err(broken("I1", format!("it starts at {:?}; the epoch before ended at {:?}", planned.from, head.reached)));
     }
@@ -222,13 +223,13 @@ fn plan(c: &Connection, head: &Head, planned: &Planned, broken: Broken<'_>) -> S
     }
     let versions = || planned.splits.iter().filter_map(|s| s.file.as_ref());
     let sums = Sums { files: versions().count() as u64, bytes: versions().map(|v| v.size).sum(), rows: RowCounts::default() };
-    insert(c, head.id, &Record::Planned(planned.clone()), planned.at, &sums, None)?;
+    insert(c, head.id, record, planned.at, &sums, None)?;
     files::plan(c, head, planned)?;
     c.prepare_cached("update lane set planned = ?2 where id = ?1")?.execute(params![head.id, planned.epoch.0 as i64])?;
     Ok(())
 }
 
-fn stage(c: &Connection, head: &Head, staged: &Staged, broken: Broken<'_>) -> Step<()> {
+fn stage(c: &Connection, head: &Head, staged: &Staged, schema: Option<serde_json::Value>, record: &Record, broken: Broken<'_>) -> Step<()> {
     let Some(planned) = load_planned(c, head.id, staged.epoch)? else { return Err(broken("I1", "it is staged and was never planned".into())) };
     if staged.from != planned.from {
         return Err(broken("I1", format!("it starts at {:?} and was planned from {:?}", staged.from, planned.from)));
@@ -243,22 +244,19 @@ fn stage(c: &Connection, head: &Head, staged: &Staged, broken: Broken<'_>) -> St
         return Err(broken("accounting", format!("the rows of {} do not add up: {:?}", split.name(), report.rows)));
     }
     let sums = sums_of(&planned, staged);
-    let schema = match &staged.schema {
-        Some(schema) => Some(keep_schema(c, head.pipeline, schema)?),
-        None => None,
-    };
-    insert(c, head.id, &Record::Staged(Staged { schema: None, ..staged.clone() }), staged.at, &sums, schema)?;
+    let schema = schema.map(|schema| keep_schema(c, head.pipeline, &schema)).transpose()?;
+    insert(c, head.id, record, staged.at, &sums, schema)?;
     files::stage(c, head, &planned, staged)?;
     let to = serde_json::to_string(&staged.to).map_err(|e| Error::internal("a checkpoint has no JSON").source(e))?;
     c.prepare_cached("update lane set staged = ?2, reaching = ?3 where id = ?1")?.execute(params![head.id, staged.epoch.0 as i64, to])?;
     Ok(())
 }
 
-fn commit(c: &Connection, head: &Head, committed: &Committed, broken: Broken<'_>) -> Step<()> {
+fn commit(c: &Connection, head: &Head, committed: &Committed, record: &Record, broken: Broken<'_>) -> Step<()> {
     if head.staged != committed.epoch {
         return Err(broken("I3", "it is committed and was never staged".into()));
     }
-    insert(c, head.id, &Record::Committed(committed.clone()), committed.at, &Sums::default(), None)?;
+    insert(c, head.id, record, committed.at, &Sums::default(), None)?;
     let totals = "update lane set committed = ?2, committed_at = ?3, reached = reaching, reaching = null,
             files = lane.files + s.files, bytes = lane.bytes + s.bytes, rows_read = lane.rows_read + s.rows_read,
             rows_written = lane.rows_written + s.rows_written, rows_rejected = lane.rows_rejected + s.rows_rejected,
