@@ -17,9 +17,21 @@ use std::time::Duration;
 /// # Panics
 /// If it is not there.
 pub fn binary(name: &str) -> PathBuf {
+    installed(&format!("bin/{name}"))
+}
+
+/// The Python that has the readers of `tests/readers/requirements.txt`.
+///
+/// # Panics
+/// If it is not there.
+pub fn python() -> PathBuf {
+    installed("venv/bin/python")
+}
+
+fn installed(below: &str) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
-    let path = target.join("services/bin").join(name);
+    let path = target.join("services").join(below);
     assert!(path.is_file(), "{} is not there: run `cargo xtask services` once (it builds the services that tests need)", path.display());
     path
 }
