@@ -1,1 +1,36 @@
-fn main() {}
+//! `sluis`: lands files in tables and files, exactly once.
+//!
+//! | room | what |
+//! |---|---|
+//! | `cli/` | a file per command |
+//! | `session`, `exit`, `print`, `progress` | flags and project; exit codes and errors; output; progress |
+//! | `assemble`, `statements`, `tables` | a configured pipeline to a job of the engine: parts, SQL, tables to look things up in |
+//! | `drive`, `process` | a pipeline's run: lanes, leases, signals |
+//! | `unfinished` | open epochs of backfills and replays |
+//! | `rejected`, `replay` | rejected rows, read back; tried again |
+//! | `cases/` | pipelines' own tests |
+//! | `sample` | the example projects, inside the binary |
+//!
+//! Deliberately not here: what the engine, the connectors and SQL do.
+
+mod assemble;
+mod cases;
+mod cli;
+mod clock;
+mod drive;
+mod exit;
+mod print;
+mod process;
+mod progress;
+mod rejected;
+mod replay;
+//mod sample;
+mod session;
+mod statements;
+mod tables;
+mod unfinished;
+mod url_parts;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,117 @@
+//! Rejected rows, tried again through the pipeline as it is now, once each.
+//!
+//! Rejects of one epoch, file and reason become one file in the state folder (`spool`), at the path that their file has below its URL, so
+//! that captures come out the same. The lane `replay` then lands the spool like any source of files. A spool file's name and bytes follow
+//! from the rejects alone, and the ledger's history of files knows which have landed: each row is replayed once, whatever dies when.
+//!
+//! Limits: the format must keep rows as text (CSV, JSON); a header needs the original file, unchanged, where it was; rows cut at 64 KiB
+//! cannot be tried again; `_line` is the line in the spool and `_modified` the time of the reject. With `on_overwrite: replace` it is
+//! refused: replayed rows would stay when their file is replaced.
+
+mod place;
+mod spool;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use serde_json::json;
+use sluis_core::{Checkpoint, Discovery, EpochLimits, Error, FileHistory, LaneShard, Opened, Result, Source, Split};
+use sluis_engine::{Job, SqliteLedger};
+
+use crate::assemble::Parts;
+use crate::rejected::Filter;
+use crate::session::Session;
+use place::Places;
+
+pub use spool::Spooled;
+
+/// The lane that lands the spool.
+pub const LANE: &str = "replay";
+
+/// Puts rejected rows that were not replayed yet into the spool.
+///
+/// # Errors
+/// `ErrorKind::Config` for a pipeline whose rejects cannot be replayed; those of reading and writing.
+pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filter: &Filter) -> Result<Spooled> {
+    refuse(parts)?;
+    spool::fill(session, parts, ledger, filter, &Places::of(parts)).await
+}
+
+fn refuse(parts: &Parts) -> Result<()> {
+    let p = &parts.pipeline;
+    if p.replaces_files() {
+        let message =
+            format!("rejects of `{}` cannot be replayed: with `on_overwrite: replace` replayed rows would stay when their file is replaced", p.name);
+        return Err(Error::config(message)
+            .hint("correct the pipeline, then land the files again: `sluis rewind` or `sluis backfill --again`; their rows are replaced"));
+    }
+    match p.format.as_ref().map(|f| f.def.name) {
+        Some("csv" | "json") if p.source.def.name == "files" => Ok(()),
+        Some(format) => Err(Error::config(format!("rejects of `{}` cannot be replayed: {format} keeps no text of single rows", p.name))
+            .hint("correct the pipeline, then land the files again: `sluis backfill --again`")),
+        None => Err(Error::config(format!("rejects of `{}` cannot be replayed: its source is not files", p.name))),
+    }
+}
+
+/// The pipeline over its spool.
+///
+/// # Errors
+/// Those of building it.
+pub fn job(session: &Session, parts: &Parts) -> Result<Job> {
+    let places = Arc::new(Places::of(parts));
+    let mut over = Parts { pipeline: parts.pipeline.clone(), project: parts.project.clone(), context: parts.context.clone() };
+    let config = &parts.pipeline.source.config;
+    let mut from = json!({ "url": places.urls(), "on_overwrite": "ignore" });
+    for key in ["match", "recursive", "hidden", "metadata"] {
+        if !config[key].is_null() {
+            from[key] = config[key].clone();
+        }
+    }
+    over.pipeline.source.config = from;
+    if let Some(format) = &mut over.pipeline.format {
+        format.config["compression"] = "none".into();
+        format.config["encoding"] = "utf-8".into();
+        match format.def.name {
+            "csv" => format.config["footer"] = 0.into(),
+            _ => format.config["lines"] = true.into(),
+        }
+    }
+    let source = Arc::new(Replayed { inner: over.source()?, places });
+    over.job(source, parts.sinks()?, parts.rejects(session)?, parts.tables())
+}
+
+/// The spool as a source: its `_file` is the original's.
+struct Replayed {
+    inner: Arc<dyn Source>,
+    places: Arc<Places>,
+}
+
+#[async_trait]
+impl Source for Replayed {
+    async fn discover(&self, from: &Checkpoint, limits: &EpochLimits, shard: LaneShard, history: &dyn FileHistory) -> Result<Discovery> {
+        if !self.places.root.is_dir() {
+            return Ok(Discovery { to: from.clone(), ..Discovery::default() });
+        }
+        let mut found = self.inner.discover(from, limits, shard, history).await?;
+        for split in &mut found.splits {
+            if let (Some(file), Some(version)) = (split.constants.get_mut("_file"), &split.file) {
+                *file = self.places.original(&version.path).unwrap_or_else(|| version.path.clone());
+            }
+        }
+        Ok(found)
+    }
+    async fn open(&self, split: &Split) -> Result<Opened> {
+        self.inner.open(split).await
+    }
+    fn constant_columns(&self) -> SchemaRef {
+        self.inner.constant_columns()
+    }
+    async fn acknowledge(&self, _: &[Split]) -> Result<()> {
+        // The spool stays: it says what was replayed, and heads rows that are rejected again.
+        Ok(())
+    }
+    async fn probe(&self) -> Result<Vec<String>> {
+        self.inner.probe().await
+    }
+}

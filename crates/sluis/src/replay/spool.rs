@@ -1,0 +1,220 @@
+//! Filling the spool: rejected rows to files, each with its original's header.
+//!
+//! Guarantee: the same rejects give the same files, byte for byte and with the same modification time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::Value;
+use sluis_core::reject::{RAW_LIMIT, RejectReason};
+use sluis_core::{Error, FileVersion, LedgerStore, Opened, PartitionId, Position, RawFile, Result, Split};
+use sluis_engine::SqliteLedger;
+use sluis_formats::csv::config::{CsvRead, Reading};
+use sluis_formats::text::TextSource;
+
+use super::place::Places;
+use crate::assemble::Parts;
+use crate::rejected::{self, Filter, Rejected};
+use crate::session::Session;
+
+/// What came of filling the spool, in rows but for `files`.
+#[derive(Debug, Default)]
+pub struct Spooled {
+    /// Spool files that are to land, and the rows in them.
+    pub files: u64,
+    pub rows: u64,
+    /// Replayed by an earlier command.
+    pub before: u64,
+    /// Cut, or of a file damaged as a whole: their text is not there.
+    pub without_text: u64,
+    /// Rows whose file's header is not to be had, and why, by file.
+    pub headless: BTreeMap<String, (u64, Error)>,
+}
+
+/// Rows of one spool file.
+struct Group {
+    /// The file they stood in, and the epoch that read it.
+    file: String,
+    lane: String,
+    epoch: u64,
+    rows: Vec<(u64, Vec<u8>)>,
+}
+
+pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filter: &Filter, places: &Places) -> Result<Spooled> {
+    let mut out = Spooled::default();
+    let mut groups: BTreeMap<PathBuf, Group> = BTreeMap::new();
+    let take = &mut |row: Rejected| {
+        if row.reason == RejectReason::CorruptFile.code() || row.raw.is_empty() || row.raw.len() >= RAW_LIMIT {
+            out.without_text += 1;
+            return Ok(());
+        }
+        let path = places.spool(&format!("{}-{}-{}", row.lane, row.epoch, row.reason), &row.file);
+        let group = groups.entry(path).or_insert_with(|| Group { file: row.file, lane: row.lane, epoch: row.epoch, rows: Vec::new() });
+        group.rows.push((row.line, row.raw));
+        Ok(())
+    };
+    rejected::read(session, parts, filter, take).await?;
+    let paths: Vec<String> = groups.keys().map(|p| p.display().to_string()).collect();
+    let known = ledger.history(&parts.pipeline.name).lookup(&paths).await?;
+    for ((path, mut group), known) in groups.into_iter().zip(known) {
+        let rows = group.rows.len() as u64;
+        if known.is_some_and(|k| k.landed || k.landed_before) {
+            out.before += rows;
+            continue;
+        }
+        let head = match head(parts, ledger, places, &group).await {
+            Ok(head) => head,
+            Err(e) => {
+                out.headless.entry(group.file).or_insert((0, e)).0 += rows;
+                continue;
+            }
+        };
+        group.rows.sort();
+        write(&path, &content(head, &group.rows, parts))?;
+        out.files += 1;
+        out.rows += rows;
+    }
+    Ok(out)
+}
+
+fn content(head: Vec<u8>, rows: &[(u64, Vec<u8>)], parts: &Parts) -> Vec<u8> {
+    let json = parts.pipeline.format.as_ref().is_some_and(|f| f.def.name == "json");
+    let mut out = head;
+    for (_, raw) in rows {
+        let start = out.len();
+        out.extend_from_slice(raw);
+        while matches!(out.last(), Some(b'\n' | b'\r')) && out.len() > start {
+            out.pop();
+        }
+        if json {
+            // A line break between JSON tokens means as much as a blank.
+            out[start..].iter_mut().filter(|b| matches!(b, b'\n' | b'\r')).for_each(|b| *b = b' ');
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+/// In one step, so that no half of it is ever read; with a time of its own, so that it is the same version when it is made again.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let io = |e| Error::io("write", path.display(), e);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    if std::fs::read(path).is_ok_and(|have| have == bytes) {
+        return Ok(());
+    }
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let draft = path.with_file_name(format!(".{name}.tmp"));
+    std::fs::write(&draft, bytes).map_err(io)?;
+    let file = std::fs::File::options().write(true).open(&draft).map_err(io)?;
+    file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(946_684_800)).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&draft, path).map_err(io)
+}
+
+/// The lines that stand above the rows in their file: what is skipped, and the header.
+async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, group: &Group) -> Result<Vec<u8>> {
+    let Some(format) = parts.pipeline.format.as_ref().filter(|f| f.def.name == "csv") else { return Ok(Vec::new()) };
+    let config = sluis_formats::def::config_of::<CsvRead>("csv", &format.config)?;
+    let reading = Reading::new(&config).map_err(|_| Error::internal("the format of a checked pipeline has mistakes"))?;
+    let lines = usize::try_from(reading.skip).unwrap_or(usize::MAX).saturating_add(reading.header);
+    if lines == 0 {
+        return Ok(Vec::new());
+    }
+    if !config.names.is_empty() {
+        // The names in the file mean nothing then.
+        return Ok("\n".repeat(lines).into_bytes());
+    }
+    if places.original(&group.file).is_some() {
+        let bytes = std::fs::read(&group.file).map_err(|e| Error::io("read the header in", &group.file, e))?;
+        let spool = sluis_formats::memory_file(group.file.clone(), bytes);
+        return first_lines(
+            TextSource::open(spool, sluis_formats::compress::Compression::None, sluis_formats::text::encoding("utf-8").map_err(Error::internal)?)
+                .await?,
+            lines,
+        )
+        .await;
+    }
+    let original = original(parts, ledger, group).await?;
+    first_lines(TextSource::open(original, reading.compression, reading.encoding).await?, lines).await
+}
+
+/// The file as it was when it was read.
+async fn original(parts: &Parts, ledger: &SqliteLedger, group: &Group) -> Result<std::sync::Arc<dyn RawFile>> {
+    let stories = ledger.why(&group.file)?;
+    let chapters = stories.into_iter().filter(|s| s.pipeline == parts.pipeline.name && s.path == group.file).flat_map(|s| s.versions);
+    let version: Option<FileVersion> = chapters.filter(|c| c.lane == group.lane && c.epoch.0 == group.epoch).map(|c| c.version).last();
+    let version = version.ok_or_else(|| Error::not_found("the ledger does not know the file").context("file", &group.file))?;
+    let split = Split {
+        partition: PartitionId("files".into()),
+        from: Position::Beginning,
+        to: None,
+        file: Some(version),
+        constants: BTreeMap::new(),
+        replaces: false,
+        detail: Value::Null,
+    };
+    match parts.source()?.open(&split).await? {
+        Opened::File(file) => Ok(file),
+        Opened::Rows(_) => Err(Error::internal("a file opened as rows")),
+    }
+}
+
+async fn first_lines(mut text: TextSource, lines: usize) -> Result<Vec<u8>> {
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        if let Some(found) = cut(&buffer, lines, false) {
+            return Ok(found);
+        }
+        match text.next().await? {
+            Some(piece) => buffer.extend_from_slice(&piece),
+            None => return Ok(cut(&buffer, lines, true).unwrap_or(buffer)),
+        }
+    }
+}
+
+/// The first lines, each ended by `\n`. `None`: there are not so many yet.
+fn cut(text: &[u8], lines: usize, ended: bool) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    for _ in 0..lines {
+        let at = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        let (line, next) = match at {
+            // Whether a `\n` follows is not known.
+            Some(at) if rest[at] == b'\r' && at + 1 == rest.len() && !ended => return None,
+            Some(at) => (&rest[..at], at + if rest[at..].starts_with(b"\r\n") { 2 } else { 1 }),
+            None if ended => (rest, rest.len()),
+            None => return None,
+        };
+        out.extend_from_slice(line);
+        out.push(b'\n');
+        rest = &rest[next..];
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_cut_at_any_line_end() {
+        assert_eq!(cut(b"a,b\r\n1,2\r\n", 1, false).unwrap(), b"a,b\n");
+        assert_eq!(cut(b"x\ra,b\r1,2", 2, false).unwrap(), b"x\na,b\n");
+        assert_eq!((cut(b"a,b", 1, false), cut(b"a,b\r", 1, false)), (None, None));
+        assert_eq!(cut(b"a,b", 1, true).unwrap(), b"a,b\n");
+    }
+
+    #[test]
+    fn a_spool_file_is_the_same_whenever_it_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("g/0/a.csv");
+        write(&path, b"a\n1\n").unwrap();
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        write(&path, b"a\n1\n").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
+    }
+}
