@@ -24,14 +24,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use reqwest::Method;
-use sluis_core::{Error, ErrorKind, FileVersion, Result};
+use sluis_core::{Error, ErrorKind, FileVersion, Result, Retry};
 
 use self::client::{Call, Client, encoded};
 use self::list::Lister;
 use self::upload::{Gather, Upload};
 use crate::connection::{Environment, S3Connection};
 use crate::local::HIDDEN;
-use crate::retry::{Backoff, Sleeper, TokioSleeper};
+use crate::retry::{Backoff, Sleeper, TokioSleeper, with_backoff};
 use crate::web::{Answer, Web, WebOptions, is_local, last_modified};
 use crate::{Entry, IfExists, Published, StagedFile, StagedWriter, Staging, Storage};
 
@@ -138,7 +138,8 @@ impl S3Storage {
             Some(_) => Err(Error::new(ErrorKind::Conflict, format!("{place} exists and holds something else"))
                 .hint("the target was changed by someone else; move that object away, or choose another name for the output")),
             None => Err(Error::new(ErrorKind::Conflict, format!("the staged upload of {place} is gone, and so is its target"))
-                .hint("somebody aborted the upload (a lifecycle rule of the bucket?) or removed the published object")),
+                .hint("somebody aborted the upload (a lifecycle rule of the bucket?) or removed the published object")
+                .retry(Retry::Backoff)),
         }
     }
 
@@ -154,8 +155,10 @@ impl S3Storage {
             (200, None) if xml::parse::<xml::Joined>("completing an upload", &answer.body)?.etag.is_some() => Ok(Completed::Now),
             (412, _) => Ok(Completed::Taken),
             _ if upload::no_such_upload(&answer) => Ok(Completed::NoUpload),
+            (_, Some("InvalidPart" | "InvalidPartOrder")) if self.head_key(key).await?.is_some() => Ok(Completed::NoUpload),
             (_, Some("InvalidPart" | "InvalidPartOrder")) => {
-                Err(Error::new(ErrorKind::Conflict, format!("parts of the staged upload of s3://{}/{key} are gone", self.client.bucket)))
+                Err(Error::new(ErrorKind::Conflict, format!("parts of the staged upload of s3://{}/{key} are gone", self.client.bucket))
+                    .retry(Retry::Backoff))
             }
             _ => Err(self.client.refused("complete the upload of", key, &answer)),
         }
@@ -319,10 +322,20 @@ impl Storage for S3Storage {
         if new && self.head_key(&key).await?.is_some() {
             return self.published_before(&key, file.size, etag.as_deref()).await;
         }
-        match self.complete(&key, upload, parts, new).await? {
-            Completed::Now => Ok(Published::Now),
-            Completed::Taken | Completed::NoUpload => self.published_before(&key, file.size, etag.as_deref()).await,
-        }
+        // A request that was cut off may still be at work in the server: parts or the upload are gone then, and the object comes. So what
+        // looks lost is looked at a few times.
+        let publish = |_| async {
+            match self.complete(&key, upload, parts, new).await? {
+                Completed::Now => Ok(Published::Now),
+                Completed::Taken | Completed::NoUpload => {
+                    let before = self.published_before(&key, file.size, etag.as_deref()).await;
+                    // The object that is to be replaced may still be there.
+                    before.map_err(|e| if e.kind() == ErrorKind::Conflict && !new { e.retry(Retry::Backoff) } else { e })
+                }
+            }
+        };
+        let done = with_backoff(&self.client.backoff, self.client.sleeper.as_ref(), "publish", publish).await;
+        done.map_err(|e| if e.kind() == ErrorKind::Conflict { e.retry(Retry::Never) } else { e })
     }
 
     async fn sweep(&self, scope_prefix: &str, keep: &[StagedFile]) -> Result<u64> {

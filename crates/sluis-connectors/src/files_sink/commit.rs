@@ -48,9 +48,8 @@ impl Handle {
     }
 
     pub fn of(committable: &Committable) -> Result<Handle> {
-        Handle::deserialize(&committable.handle).map_err(|e| {
-            Error::new(ErrorKind::Ledger, format!("the ledger's handle of a file for `{}` cannot be read", committable.sink)).source(e)
-        })
+        Handle::deserialize(&committable.handle)
+            .map_err(|e| Error::new(ErrorKind::Ledger, format!("the ledger's handle of a file for `{}` cannot be read", committable.sink)).source(e))
     }
 }
 

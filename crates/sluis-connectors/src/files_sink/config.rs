@@ -121,8 +121,8 @@ impl Settings {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let factory = sluis_formats::writer_from_value(&config.format)
-            .map_err(|e| vec![problem(&["format"], e.message().to_owned(), e.hint_text())])?;
+        let factory =
+            sluis_formats::writer_from_value(&config.format).map_err(|e| vec![problem(&["format"], e.message().to_owned(), e.hint_text())])?;
         Ok(Settings {
             url: config.url,
             connection: config.connection,

@@ -28,7 +28,21 @@ pub fn fit(t: &DataType) -> bool {
     use DataType::{Boolean, Date32, Decimal128, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View};
     matches!(
         t,
-        Boolean | Date32 | Decimal128(..) | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | LargeUtf8 | Timestamp(..) | Utf8 | Utf8View
+        Boolean
+            | Date32
+            | Decimal128(..)
+            | Int8
+            | Int16
+            | Int32
+            | Int64
+            | UInt8
+            | UInt16
+            | UInt32
+            | UInt64
+            | LargeUtf8
+            | Timestamp(..)
+            | Utf8
+            | Utf8View
     )
 }
 
@@ -234,7 +248,8 @@ mod tests {
 
     #[test]
     fn times_are_written_as_hive_writes_them() {
-        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_704_103_200_000_000, 1_704_103_200_500_000]).with_timezone("Europe/Amsterdam"));
+        let times: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![1_704_103_200_000_000, 1_704_103_200_500_000]).with_timezone("Europe/Amsterdam"));
         let parts = divide(&batch(vec![("id", Arc::new(Int64Array::from(vec![1, 2]))), ("t", times)]), &["t".into()]).unwrap();
         assert_eq!(parts[0].folder, "t=2024-01-01 10%3A00%3A00");
         assert_eq!(parts[1].folder, "t=2024-01-01 10%3A00%3A00.500");

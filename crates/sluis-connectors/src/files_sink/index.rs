@@ -43,10 +43,8 @@ impl Sources<'_> {
     /// The newest entry and its number; with `of`, the newest one before that commit, if that commit has one.
     async fn find(&self, source: &str, of: Option<&CommitKey>) -> Result<(u64, Option<Entry>, Option<Entry>)> {
         let folder = self.folder(source);
-        let (files, _) = self.storage.list_folder(&folder).await?;
-        let mut numbers: Vec<u64> = files.iter().filter_map(|f| number_of(&f.path)).collect();
-        numbers.sort_unstable();
-        let Some(last) = numbers.pop() else { return Ok((0, None, None)) };
+        let (files, _) = listed(self.storage, &folder).await?;
+        let Some(last) = files.iter().filter_map(|f| number_of(&f.path)).max() else { return Ok((0, None, None)) };
         let entry = self.read(&folder, last, source).await?;
         if of.is_some_and(|key| key.lane.lane == entry.lane && key.epoch.0 == entry.epoch) {
             return Ok((last, None, Some(entry)));
@@ -88,7 +86,10 @@ impl Sources<'_> {
         }
         let before = before.unwrap_or(Entry { source: String::new(), lane: String::new(), epoch: 0, files: vec![], removed: vec![], next: 0 });
         if before.lane == key.lane.lane && before.epoch > key.epoch.0 {
-            return Err(Error::new(ErrorKind::Lease, format!("epoch {} of {} was committed by another while this one was paused", key.epoch, key.lane)));
+            return Err(Error::new(
+                ErrorKind::Lease,
+                format!("epoch {} of {} was committed by another while this one was paused", key.epoch, key.lane),
+            ));
         }
         let entry = Entry {
             source: source.to_owned(),
@@ -108,12 +109,20 @@ impl Sources<'_> {
     /// # Errors
     /// Those of the storage.
     pub async fn tidy(&self, source: &str) -> Result<()> {
-        let (files, _) = self.storage.list_folder(&self.folder(source)).await?;
+        let (files, _) = listed(self.storage, &self.folder(source)).await?;
         let last = files.iter().filter_map(|f| number_of(&f.path)).max();
         for old in files.iter().filter(|f| number_of(&f.path).is_some_and(|n| Some(n) < last)) {
             self.storage.delete(&old.path).await?;
         }
         Ok(())
+    }
+}
+
+/// What is directly in a folder; nothing where there is no folder yet, nor perhaps the target's own.
+pub async fn listed(storage: &dyn Storage, folder: &str) -> Result<(Vec<sluis_storage::Entry>, Vec<String>)> {
+    match storage.list_folder(folder).await {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Default::default()),
+        listed => listed,
     }
 }
 

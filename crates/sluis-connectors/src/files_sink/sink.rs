@@ -2,21 +2,20 @@
 //!
 //! Guarantees: see [`guarantee`]. Deliberately not here: control flow; what is done when is the engine's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
-use sluis_core::{
-    Attempt, BuildContext, CommitKey, Committable, Error, Guarantee, Receipt, Result, Sink, SinkName, SinkWriter, StagedEpoch, crash,
-};
+use sluis_core::{Attempt, BuildContext, CommitKey, Committable, Error, Guarantee, Receipt, Result, Sink, SinkName, SinkWriter, StagedEpoch, crash};
 use sluis_storage::StorageRef;
 
 use super::commit::{self, Handle};
 use super::config::{Mode, Settings};
 use super::divide;
-use super::index::Sources;
+use super::index::{Sources, listed};
 use super::layout::Template;
 use super::writer::{FILE, FilesWriter, Limits};
 
@@ -142,11 +141,12 @@ impl Sink for FilesSink {
         let keep = keep.iter().map(|c| Ok(Handle::of(c)?.file)).collect::<Result<Vec<_>>>()?;
         let storage = &self.target.storage;
         // Only epochs that are over: a worker that sweeps late must not touch what the next one is staging.
-        let (_, epochs) = storage.list_folder(&format!("_sluis/{}", self.target.lane_scope(&up_to.lane.lane))).await?;
-        for epoch in epochs.iter().filter_map(|name| name.trim_end_matches('/').rsplit('/').next()?.parse::<u64>().ok()) {
-            if epoch <= up_to.epoch.0 {
-                storage.sweep(&self.target.scope(&up_to.lane.lane, epoch), &keep).await?;
-            }
+        let (_, folders) = listed(storage.as_ref(), &format!("_sluis/{}", self.target.lane_scope(&up_to.lane.lane))).await?;
+        let mut epochs: BTreeSet<u64> = folders.iter().filter_map(|name| name.trim_end_matches('/').rsplit('/').next()?.parse().ok()).collect();
+        // This one in any case: a sweep also takes what a torn write of the index left.
+        epochs.insert(up_to.epoch.0);
+        for epoch in epochs.into_iter().filter(|epoch| *epoch <= up_to.epoch.0) {
+            storage.sweep(&self.target.scope(&up_to.lane.lane, epoch), &keep).await?;
         }
         crash::point("sweep.after")
     }

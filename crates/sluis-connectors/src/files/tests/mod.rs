@@ -2,6 +2,7 @@
 
 mod after_commit;
 mod choosing;
+mod conforms;
 mod listing;
 mod reading;
 
