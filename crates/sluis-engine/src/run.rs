@@ -1,4 +1,4 @@
-//! The loop: takes the lane, reads its view, does what [`sluis_core::decide`] says, until caught up or told to stop.
+//! The loop: takes the lane, reads its view, does what [`decide()`](sluis_core::decide()) says, until caught up or told to stop.
 //!
 //! Deliberately not here: the steps themselves (`plan`, `execute`, `commit`), any recovery other than looking and deciding again.
 //! Guarantees: a run that fails, is stopped or dies leaves a lane that the next run takes up; nothing is lost, nothing is there twice.
@@ -93,6 +93,7 @@ pub struct Outcome {
 
 /// What a run would do next, without doing it.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once, by `explain`")]
 pub enum Explanation {
     /// It would read this.
     Plan { epoch: Epoch, discovery: Discovery },
@@ -123,15 +124,14 @@ impl Engine {
         let halt = Halt::new(stop.clone(), keeper.lost());
         let (engine, job, lane) = (self.clone(), Arc::new(job.clone()), lane.clone());
         let mut drive = Drive { engine, job, lane, keeper, halt, summary: Summary::default(), prepared: None, epoch: None, begun: None, more: true };
-        let done = drive.to_the_end(options).await;
+        let done = drive.all_epochs(options).await;
         let Drive { keeper, lane, summary: reached, .. } = drive;
         *summary = reached;
         let lease = keeper.end();
         // One that died gives nothing back; what was lost is another's.
-        if !done.as_ref().is_err_and(|e| matches!(e.kind(), ErrorKind::Crash | ErrorKind::Lease)) {
-            if let Err(e) = self.ledger.release(&lease).await {
-                self.observer.event(&lane.id, Event::Problem(format!("the lease could not be given back, it will run out: {}", sentence(&e))));
-            }
+        let keeps = done.as_ref().is_err_and(|e| matches!(e.kind(), ErrorKind::Crash | ErrorKind::Lease));
+        if !keeps && let Err(e) = self.ledger.release(&lease).await {
+            self.observer.event(&lane.id, Event::Problem(format!("the lease could not be given back, it will run out: {}", sentence(&e))));
         }
         done
     }
@@ -206,7 +206,7 @@ impl Drive {
     }
 
     /// Epoch after epoch, trying again what may pass.
-    async fn to_the_end(&mut self, options: &RunOptions) -> Result<()> {
+    async fn all_epochs(&mut self, options: &RunOptions) -> Result<()> {
         let mut cleared = false;
         let mut failures = 0;
         loop {

@@ -94,7 +94,7 @@ fn text(rows: usize, salt: usize) -> String {
             n % 100,
             n % 12 + 1,
             n % 28 + 1,
-            n % 2 == 0
+            n.is_multiple_of(2)
         ));
     }
     out
@@ -127,6 +127,14 @@ async fn local_files_land_in_local_files() {
     assert_eq!(lines, 3005);
 }
 
+/// The most memory since the last call, in MB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
 /// Milliseconds of CPU that this process has used.
 fn cpu() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -136,7 +144,7 @@ fn cpu() -> u64 {
 
 fn show(what: &str, took: Duration, times: &[(Duration, String)]) {
     let steps: Vec<String> = times.iter().map(|(at, name)| format!("{name} {:.1}", at.as_secs_f64() * 1000.0)).collect();
-    println!("{what}: {:.1} ms, CPU so far {} ms   ({})", took.as_secs_f64() * 1000.0, cpu(), steps.join(", "));
+    println!("{what}: {:.1} ms, peak {} MB, CPU so far {} ms   ({})", took.as_secs_f64() * 1000.0, peak(), cpu(), steps.join(", "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +156,7 @@ async fn cost_of_five_thousand_small_files() {
         for i in 0..5000 {
             std::fs::write(folder.path().join(format!("in/{i:05}.csv")), text(100, i)).unwrap();
         }
-        println!("CPU before: {} ms", cpu());
+        println!("before: peak {} MB, CPU {} ms", peak(), cpu());
         let (summary, took, times) = run(folder.path(), &job(folder.path(), threads, source(), format)).await;
         assert_eq!(summary.rows.written, 500_000);
         show(&format!("5000 files, {threads} threads, {format}"), took, &times);
@@ -160,16 +168,16 @@ async fn cost_of_five_thousand_small_files() {
 async fn cost_of_one_large_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
-    let text = text(4_000_000, 1);
-    std::fs::write(folder.path().join("in/large.csv"), &text).unwrap();
+    std::fs::write(folder.path().join("in/large.csv"), text(4_000_000, 1)).unwrap();
+    let bytes = std::fs::metadata(folder.path().join("in/large.csv")).unwrap().len();
     for (threads, format) in [(2, "parquet"), (1, "parquet"), (2, "csv")] {
         let _ = std::fs::remove_dir_all(folder.path().join(".sluis"));
         let _ = std::fs::remove_dir_all(folder.path().join("out"));
-        println!("CPU before: {} ms", cpu());
+        println!("before: peak {} MB, CPU {} ms", peak(), cpu());
         let (summary, took, times) = run(folder.path(), &job(folder.path(), threads, source(), format)).await;
         assert_eq!(summary.rows.written, 4_000_000);
-        let rate = text.len() as f64 / took.as_secs_f64() / 1e6;
-        show(&format!("one file of {} MB, {threads} threads, {format}: {rate:.0} MB/s", text.len() / 1_000_000), took, &times);
+        let rate = bytes as f64 / took.as_secs_f64() / 1e6;
+        show(&format!("one file of {} MB, {threads} threads, {format}: {rate:.0} MB/s", bytes / 1_000_000), took, &times);
     }
 }
 
@@ -183,7 +191,7 @@ async fn cost_of_a_small_epoch() {
     for i in 0..40 {
         std::fs::write(folder.path().join(format!("in/{i:05}.csv")), text(100, i)).unwrap();
     }
-    println!("CPU before: {} ms", cpu());
+    println!("before: peak {} MB, CPU {} ms", peak(), cpu());
     let (summary, took, times) = run(folder.path(), &job).await;
     println!("{:.1} ms per epoch", took.as_secs_f64() * 1000.0 / summary.epochs as f64);
     let at = times.iter().position(|(_, n)| n == "Committed").unwrap_or(0);

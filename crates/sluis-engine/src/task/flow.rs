@@ -137,7 +137,7 @@ impl<'a> Flow<'a> {
         };
         let id = attempt.id.clone();
         let staging = begin(spec.threads > 1, stage(job.clone(), attempt, from));
-        let (flowed, staged) = futures::join!(flow.to_the_end(reader), staging);
+        let (flowed, staged) = futures::join!(flow.all_rows(reader), staging);
         // A writer that fails ends the flow, too: its error is the cause.
         let committables = staged?;
         let report = flowed?;
@@ -147,7 +147,7 @@ impl<'a> Flow<'a> {
         Ok(TaskReport { task: spec.task, attempt: id, splits: reports, committables, warnings, schema })
     }
 
-    async fn to_the_end(mut self, mut reader: Reader) -> Result<Flowed, Fault> {
+    async fn all_rows(mut self, mut reader: Reader) -> Result<Flowed, Fault> {
         let limit = self.spec.threads.max(1);
         let mut ended = false;
         if self.across_rows {

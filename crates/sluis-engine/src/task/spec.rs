@@ -43,3 +43,48 @@ pub struct TaskReport {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub schema: Option<Value>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluis_core::{FileVersion, Outcome, PartitionId, Position, RowCounts, SinkName};
+
+    #[test]
+    fn both_survive_json() {
+        let file = FileVersion { path: "s3://b/k".into(), size: 7, modified: Some(DateTime::UNIX_EPOCH), etag: Some("e".into()) };
+        let split = Split {
+            partition: PartitionId("files".into()),
+            from: Position::Beginning,
+            to: Some(Position::Number(1)),
+            file: Some(file),
+            constants: BTreeMap::from([("day".into(), "2024-02-29".into())]),
+            replaces: true,
+            detail: serde_json::json!({ "a": 1 }),
+        };
+        let spec = TaskSpec {
+            lane: LaneId::new("p", "main"),
+            epoch: Epoch(7),
+            task: 3,
+            planned_at: DateTime::UNIX_EPOCH,
+            splits: vec![split],
+            schema: serde_json::json!([{ "name": "a", "type": "bigint", "nullable": true }]),
+            threads: 4,
+        };
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<TaskSpec>(&text).unwrap(), spec);
+        let report = TaskReport {
+            task: 3,
+            attempt: "abc".into(),
+            splits: vec![SplitReport {
+                outcome: Outcome::Changed("gone".into()),
+                rows: RowCounts { added: 2, written: 2, ..RowCounts::default() },
+                bytes: 9,
+            }],
+            committables: vec![Committable { sink: SinkName::new("files"), rows: 2, bytes: 5, handle: serde_json::json!({ "path": "x" }) }],
+            warnings: BTreeMap::from([("check".into(), 4)]),
+            schema: Some(spec.schema),
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<TaskReport>(&text).unwrap(), report);
+    }
+}
