@@ -112,10 +112,8 @@ impl SqliteCatalog {
         blocking(move || {
             let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
             if connection.is_none() {
-                if let Some(absent) = absent {
-                    if !this.path.exists() {
-                        return Ok(absent);
-                    }
+                if let Some(absent) = absent.filter(|_| !this.path.exists()) {
+                    return Ok(absent);
                 }
                 *connection = Some(this.open()?);
             }
@@ -285,7 +283,7 @@ mod tests {
         assert!(!a.swap(&t, "m1", "m3").await.unwrap());
         assert_eq!(a.load(&t).await.unwrap().as_deref(), Some("m2"));
         assert_eq!(SqliteCatalog::new(&path, "other").list().await.unwrap(), []);
-        assert_eq!(b.list().await.unwrap(), [t.clone()]);
+        assert_eq!(b.list().await.unwrap(), std::slice::from_ref(&t));
         assert!(b.remove(&t).await.unwrap() && !a.remove(&t).await.unwrap());
     }
 }

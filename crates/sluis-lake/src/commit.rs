@@ -176,7 +176,7 @@ async fn done(table: &Table, version: &Version, key: &CommitKey, files: &[Facts]
 
 async fn any_live(table: &Table, version: &Version, files: &[Facts]) -> Result<bool> {
     for m in manifest::current(&table.lake, version).await? {
-        let entries = manifest::entries(&table.lake, m).await?;
+        let entries = manifest::entries(&table.lake, &version.metadata, m).await?;
         if entries.iter().any(|e| e.live() && files.iter().any(|f| f.path == e.file.file_path())) {
             return Ok(true);
         }
@@ -345,7 +345,7 @@ async fn merge(
         let Some(spec) = version.metadata.partition_spec_by_id(spec) else { continue };
         let mut reads: Vec<BoxFuture<'_, Result<Vec<manifest::Entry>>>> = Vec::with_capacity(members.len());
         for i in &members {
-            reads.push(manifest::entries(&table.lake, &manifests[*i]).boxed());
+            reads.push(manifest::entries(&table.lake, &version.metadata, &manifests[*i]).boxed());
         }
         let read = stream::iter(reads).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
         let items: Vec<Item> = read.into_iter().flatten().filter(manifest::Entry::live).map(Item::Existing).collect();

@@ -84,7 +84,7 @@ async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: 
         for m in manifests? {
             let deletes = m.added_snapshot_id == snapshot.snapshot_id() && m.has_deleted_files() && line.contains(&snapshot.snapshot_id());
             if deletes {
-                gone.extend(left_with(lake, &m).await?);
+                gone.extend(left_with(lake, before, &m).await?);
             }
             if !kept.contains(&m.manifest_path) && seen.insert(m.manifest_path.clone()) {
                 gone.push(m.manifest_path);
@@ -94,8 +94,8 @@ async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: 
     Ok(gone)
 }
 
-async fn left_with(lake: &Lake, m: &ManifestFile) -> Result<Vec<String>> {
-    let entries = manifest::entries(lake, m).await?;
+async fn left_with(lake: &Lake, metadata: &TableMetadata, m: &ManifestFile) -> Result<Vec<String>> {
+    let entries = manifest::entries(lake, metadata, m).await?;
     let left = entries.into_iter().filter(|e| e.status == ManifestStatus::Deleted && e.snapshot == m.added_snapshot_id);
     Ok(left.map(|e| e.file.file_path().to_owned()).collect())
 }

@@ -99,7 +99,7 @@ impl Lake {
             named.insert(snapshot.manifest_list().to_owned());
             for m in manifest::of_snapshot(self, &version.metadata, snapshot).await? {
                 if named.insert(m.manifest_path.clone()) {
-                    named.extend(manifest::entries(self, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
+                    named.extend(manifest::entries(self, &version.metadata, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
                 }
             }
         }

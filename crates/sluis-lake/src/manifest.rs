@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{
-    DataFile, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter, ManifestStatus, ManifestWriterBuilder, PartitionSpecRef,
-    Schema, Snapshot, TableMetadata,
+    DataFile, DataFileBuilder, Literal, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter, ManifestStatus,
+    ManifestWriterBuilder, PartitionSpecRef, PrimitiveLiteral, PrimitiveType, Schema, Snapshot, Struct, StructType, TableMetadata, Type,
 };
 use sluis_core::{Error, Result};
 
@@ -65,17 +65,51 @@ pub async fn of_snapshot(lake: &Lake, metadata: &TableMetadata, snapshot: &Snaps
 }
 
 /// All entries of a manifest, with what they inherit from the list.
-pub async fn entries(lake: &Lake, manifest: &ManifestFile) -> Result<Vec<Entry>> {
+pub async fn entries(lake: &Lake, metadata: &TableMetadata, manifest: &ManifestFile) -> Result<Vec<Entry>> {
     let location = &manifest.manifest_path;
     let bytes = lake.read(location).await?;
     let (parsed, _) = Manifest::parse_avro(&bytes).map_err(damaged(location))?.into_parts();
-    let inherit = |e: Arc<iceberg::spec::ManifestEntry>| Entry {
-        status: e.status(),
-        snapshot: e.snapshot_id().unwrap_or(manifest.added_snapshot_id),
-        sequence: e.sequence_number().unwrap_or(manifest.sequence_number),
-        file: e.data_file().clone(),
+    let spec = metadata.partition_spec_by_id(manifest.partition_spec_id);
+    let partition_type = spec.and_then(|spec| spec.partition_type(metadata.current_schema()).ok());
+    let inherit = |e: Arc<iceberg::spec::ManifestEntry>| {
+        Ok(Entry {
+            status: e.status(),
+            snapshot: e.snapshot_id().unwrap_or(manifest.added_snapshot_id),
+            sequence: e.sequence_number().unwrap_or(manifest.sequence_number),
+            file: promoted(e.data_file(), partition_type.as_ref())?,
+        })
     };
-    Ok(parsed.into_iter().map(inherit).collect())
+    parsed.into_iter().map(inherit).collect()
+}
+
+/// A data file whose partition values have the present types, where the columns that they come from were widened.
+fn promoted(file: &DataFile, partition_type: Option<&StructType>) -> Result<DataFile> {
+    let widened = |value: Option<&Literal>, t: &Type| match (value, t) {
+        (Some(Literal::Primitive(PrimitiveLiteral::Int(v))), Type::Primitive(PrimitiveType::Long)) => Some(Literal::long(*v)),
+        (value, _) => value.cloned(),
+    };
+    let Some(t) = partition_type.filter(|t| t.fields().len() == file.partition().fields().len()) else { return Ok(file.clone()) };
+    let partition: Struct = file.partition().iter().zip(t.fields()).map(|(v, f)| widened(v, &f.field_type)).collect();
+    if partition == *file.partition() {
+        return Ok(file.clone());
+    }
+    DataFileBuilder::default()
+        .content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(partition)
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .build()
+        .map_err(|e| Error::internal("a data file lacks a fact").source(e))
 }
 
 /// How many live files a manifest has, if it says.

@@ -119,7 +119,7 @@ pub async fn apply(
             // Only tells what left with an earlier snapshot.
             continue;
         }
-        let entries = manifest::entries(&table.lake, m).await?;
+        let entries = manifest::entries(&table.lake, &version.metadata, m).await?;
         let leaves = |e: &manifest::Entry| e.live() && gone(&e.file, m.partition_spec_id);
         if !entries.iter().any(leaves) {
             outcome.manifests.push(m.clone());

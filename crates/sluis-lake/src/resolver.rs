@@ -19,7 +19,7 @@ use crate::work::unfit;
 use crate::{manifest, schema};
 
 /// Files read side by side, in order.
-const FILES_AHEAD: usize = 3;
+const FILES_AHEAD: usize = 2;
 /// Batches held of each.
 const BATCHES_AHEAD: usize = 2;
 
@@ -74,7 +74,7 @@ pub async fn files(lake: &Lake, version: &Version) -> Result<Vec<FileToRead>> {
             .hint("let the engine that wrote them compact the table (rewrite its data files)"));
     }
     for m in manifests.iter().filter(|m| manifest::live_files(m) > 0) {
-        for e in manifest::entries(lake, m).await?.into_iter().filter(manifest::Entry::live) {
+        for e in manifest::entries(lake, &version.metadata, m).await?.into_iter().filter(manifest::Entry::live) {
             if e.file.file_format() != DataFileFormat::Parquet {
                 return Err(Error::config(format!("table `{}` has a data file that is not Parquet", version.name))
                     .context("file", e.file.file_path())

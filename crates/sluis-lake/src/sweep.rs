@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::TryStreamExt;
 use sluis_core::{CommitKey, Committable, Result, crash};
 use uuid::Uuid;
 
@@ -53,8 +52,8 @@ async fn data(table: &Table, version: &Version, up_to: &CommitKey, from: u64, ke
             continue;
         }
         folder = next;
-        let mut found = storage.list(&table.lake.path(&folder)?, None);
-        while let Some(entry) = found.try_next().await? {
+        let (found, _) = storage.list_folder(&table.lake.path(&folder)?).await?;
+        for entry in found {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
             let epoch = name.split('-').next().and_then(|e| e.parse::<u64>().ok());
             if let Some(epoch) = epoch.filter(|e| *e > from && *e <= up_to.epoch.0 && !keep.contains(&storage.address(&entry.path))) {
@@ -83,7 +82,7 @@ async fn listed(table: &Table, version: &Version, key: &CommitKey, epoch: u64) -
         for m in manifest::of_snapshot(&table.lake, metadata, snapshot).await? {
             let wanted = own.is_none_or(|own| m.added_snapshot_id == own.snapshot_id());
             if wanted && read.insert(m.manifest_path.clone()) {
-                listed.extend(manifest::entries(&table.lake, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
+                listed.extend(manifest::entries(&table.lake, metadata, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
             }
         }
     }

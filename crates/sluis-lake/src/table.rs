@@ -21,7 +21,7 @@ use crate::writer::{Limits, TableWriter};
 use crate::{commit, schema, sweep};
 
 /// Epochs whose data files share a folder: what a sweep lists.
-const EPOCHS_PER_FOLDER: u64 = 256;
+const EPOCHS_PER_FOLDER: u64 = 64;
 /// How often a change of the table's metadata is tried while others change it, too.
 pub(crate) const TRIES: u32 = 100;
 const PREVIOUS_VERSIONS: &str = "write.metadata.previous-versions-max";

@@ -143,7 +143,7 @@ pub async fn plan(
     let mut gone: HashSet<String> = HashSet::new();
     let may_hold = MayHold::new(version, columns, &added);
     for m in manifest::current(&table.lake, version).await? {
-        for e in manifest::entries(&table.lake, m).await?.into_iter().filter(manifest::Entry::live) {
+        for e in manifest::entries(&table.lake, &version.metadata, m).await?.into_iter().filter(manifest::Entry::live) {
             if !may_hold.key(&e.file, m.partition_spec_id) {
                 continue;
             }
@@ -274,10 +274,8 @@ impl MayHold {
     }
 
     fn key(&self, file: &DataFile, spec: i32) -> bool {
-        if let Some((of, partitions)) = &self.partitions {
-            if *of == spec && !partitions.contains(file.partition()) {
-                return false;
-            }
+        if self.partitions.as_ref().is_some_and(|(of, partitions)| *of == spec && !partitions.contains(file.partition())) {
+            return false;
         }
         self.bounds.iter().all(|(id, span)| match (span, file.lower_bounds().get(id), file.upper_bounds().get(id)) {
             (Some((lowest, highest)), Some(lower), Some(upper)) => {

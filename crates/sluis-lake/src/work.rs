@@ -2,8 +2,11 @@
 
 use sluis_core::{Error, ErrorKind, Result};
 
-/// Runs work away from the async threads; in place where there is no tokio (the simulator).
+/// Runs work away from the async threads; in place where there is no tokio (the simulator) or this thread may block.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if sluis_core::blocking::allowed() {
+        return Ok(work());
+    }
     match tokio::runtime::Handle::try_current() {
         Err(_) => Ok(work()),
         Ok(handle) => match handle.spawn_blocking(work).await {

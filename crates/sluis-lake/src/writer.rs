@@ -140,10 +140,10 @@ impl TableWriter {
 
     /// Makes table and files fit the columns of `batch`.
     async fn widen(&mut self, batch: &SchemaRef) -> Result<Arc<Version>> {
-        if let (Some(version), Some(seen)) = (&self.version, &self.seen) {
-            if seen == batch {
-                return Ok(version.clone());
-            }
+        if let (Some(version), Some(seen)) = (&self.version, &self.seen)
+            && seen == batch
+        {
+            return Ok(version.clone());
         }
         let version = self.table.prepare(batch).await?;
         self.names.extend(batch.fields().iter().map(|f| f.name().clone()));
@@ -153,10 +153,9 @@ impl TableWriter {
             self.close_all().await?;
             self.columns = columns;
         }
-        if let Some(before) = &self.version {
-            if before.metadata.default_partition_spec_id() != version.metadata.default_partition_spec_id() {
-                self.close_all().await?;
-            }
+        let spec = version.metadata.default_partition_spec_id();
+        if self.version.as_ref().is_some_and(|before| before.metadata.default_partition_spec_id() != spec) {
+            self.close_all().await?;
         }
         self.version = Some(version.clone());
         self.seen = Some(batch.clone());

@@ -56,7 +56,7 @@ async fn replaced_data_go_with_the_snapshots_that_showed_them() {
     // Each snapshot that is kept can still be read.
     for snapshot in version.metadata.snapshots() {
         for m in manifest::of_snapshot(&lake, &version.metadata, snapshot).await.unwrap() {
-            for e in manifest::entries(&lake, &m).await.unwrap().into_iter().filter(manifest::Entry::live) {
+            for e in manifest::entries(&lake, &version.metadata, &m).await.unwrap().into_iter().filter(manifest::Entry::live) {
                 assert!(Path::new(e.file.file_path()).exists(), "{} of snapshot {}", e.file.file_path(), snapshot.snapshot_id());
             }
         }

@@ -79,3 +79,23 @@ async fn partitions_that_cannot_be_are_named() {
     land(&w.table(settings("t")), 1, vec![ids([1, 2])]).await;
     assert_eq!(w.ids("t").await, [1, 2]);
 }
+
+#[tokio::test]
+async fn a_partition_column_may_widen() {
+    let w = World::new();
+    let mut s = by(settings("t"), &["n", "truncate(10, n)"]);
+    s.mode = Mode::Replace;
+    let t = w.table(s);
+    let rows = |ids: Vec<i64>, n: ArrayRef| batch(vec![("id", Arc::new(Int64Array::from(ids)) as ArrayRef), ("n", n)]);
+    land(&t, 1, vec![rows(vec![1, 2, 3], Arc::new(Int32Array::from(vec![Some(7), Some(8), None])))]).await;
+    land(&t, 2, vec![rows(vec![4], Arc::new(Int64Array::from(vec![7])))]).await;
+    assert_eq!(w.ids("t").await, [2, 3, 4], "7 is 7, in both types");
+    assert_eq!(script("check_partitions.py", &[w.db().to_str().unwrap(), "lake", "t"]).trim(), "3 rows");
+    // Manifests from before and after are merged.
+    let t = w.table(settings("t"));
+    for epoch in 3..=40 {
+        land(&t, epoch, vec![rows(vec![epoch as i64 + 10], Arc::new(Int64Array::from(vec![epoch as i64])))]).await;
+    }
+    assert_eq!(w.ids("t").await.len(), 41);
+    assert_eq!(script("check_partitions.py", &[w.db().to_str().unwrap(), "lake", "t"]).trim(), "41 rows");
+}
