@@ -24,7 +24,7 @@ mod process;
 mod progress;
 mod rejected;
 mod replay;
-//mod sample;
+mod sample;
 mod session;
 mod statements;
 mod tables;

@@ -57,6 +57,10 @@ pub async fn play(session: &Session, project: &Project, pipeline: &Pipeline, cas
     let sinks = captures.iter().map(|c| c.clone() as Arc<dyn Sink>).collect();
     let mut job = parts.job(parts.source()?, sinks, rejects.clone(), tables)?;
     job.settings.tries = 1;
+    if case.error.is_none() {
+        // A share of rejects means nothing among the few rows of a test.
+        job.budget = Arc::new(|_| None);
+    }
     let engine = Engine { ledger: Arc::new(SqliteLedger::in_memory(clock.clone())?), clock, observer: Arc::new(Silent) };
     let outcome = engine.run(&job, &Lane::main(&pipeline.name), &RunOptions::default(), &Stop::default()).await;
     let prefix = format!("{}/", given.display());

@@ -89,10 +89,16 @@ fn promises(session: &Session, project: &Project, pipeline: &Pipeline) -> Vec<(S
 
 fn guarantees(session: &Session, project: &Project, pipeline: &Pipeline) -> String {
     let mut out = format!("{} ({})\n", pipeline.name, shown(&pipeline.file));
+    let mut said: Vec<(Guarantee, String)> = Vec::new();
     for (name, kind, guarantee) in promises(session, project, pipeline) {
         let (word, why) = promise(&guarantee);
+        let why = match said.iter().find(|(g, _)| *g == guarantee) {
+            Some((_, of)) => format!("as `{of}`"),
+            None => why.split_whitespace().collect::<Vec<_>>().join(" "),
+        };
         let kind = if name == kind { String::new() } else { format!(" ({kind})") };
-        out.push_str(&format!("  {name}{kind}: {word}: {}\n", why.split_whitespace().collect::<Vec<_>>().join(" ")));
+        out.push_str(&format!("  {name}{kind}: {word}: {why}\n"));
+        said.push((guarantee, name));
     }
     out
 }

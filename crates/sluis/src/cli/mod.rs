@@ -6,10 +6,10 @@ mod backfill;
 mod check;
 mod completions;
 mod connectors;
-//mod demo;
+mod demo;
 mod explain;
 mod history;
-//mod init;
+mod init;
 mod ledger;
 mod rejects;
 mod rewind;
@@ -86,9 +86,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a new project: a first pipeline with comments, sample data and a test.
-    //Init(init::Init),
+    Init(init::Init),
     /// Lands sample data in a new project, shows what happened, and leaves it to play with.
-    //Demo(demo::Demo),
+    Demo(demo::Demo),
     /// Finds every mistake in pipelines and project, and says what each pipeline guarantees.
     Check(check::Check),
     /// Shows what a run would read, how, and what its targets guarantee and why. Changes nothing.
@@ -187,8 +187,8 @@ fn report_panics() {
 
 fn dispatch(session: &Session, command: Command) -> End {
     match command {
-        //Command::Init(args) => args.run(session),
-        //Command::Demo(args) => args.run(session),
+        Command::Init(args) => args.run(session),
+        Command::Demo(args) => args.run(session),
         Command::Check(args) => args.run(session),
         Command::Explain(args) => args.run(session),
         Command::Run(args) => args.run(session),
