@@ -20,7 +20,8 @@ const HELP: &str = "cargo xtask COMMAND
   tidy [--fix]      the rules that no compiler knows; --fix pins features anew
   deny              licences, banned crates, sources of crates (deny.toml)
   docs [--check]    writes docs/reference and docs/connectors; --check: says what is out of date
-  bench [--quick] [NAME…]   speed beside installed peers, kept in docs/benchmarks.md
+  bench [--quick] [--as-built] [NAME…]
+                    speed beside installed peers, kept in docs/benchmarks.md
 
 `test FILTER` runs only test programs whose name has FILTER in it, and leaves out the checks.
 ";

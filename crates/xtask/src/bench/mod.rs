@@ -42,33 +42,24 @@ type Work = fn(&Bench) -> Result<Table, String>;
 const ALL: [(&str, Work); 6] =
     [("p1a", contest::p1a), ("p1b", contest::p1b), ("p6", own::ledger), ("p7", own::startup), ("epoch", own::epoch), ("decode", own::decode)];
 
-/// Runs those named, or all; keeps the result unless `--quick`.
+/// Runs those named, or all; keeps the result unless `--quick`, or `--as-built` (which measures what happens to be there).
 ///
 /// # Errors
 /// If something cannot be built, run, or is wrong.
 pub fn run(arguments: &[&str]) -> Result<(), String> {
-    let quick = arguments.contains(&"--quick");
-    let names: Vec<&str> = arguments.iter().copied().filter(|a| *a != "--quick").collect();
+    let (quick, as_built) = (arguments.contains(&"--quick"), arguments.contains(&"--as-built"));
+    let names: Vec<&str> = arguments.iter().copied().filter(|a| !a.starts_with("--")).collect();
     if let Some(unknown) = names.iter().find(|n| !ALL.iter().any(|(name, _)| name == *n)) {
         let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
         return Err(format!("no benchmark `{unknown}`; there are {}", known.join(", ")));
     }
     let python = services::python::environment("bench/venv", "bench/requirements.txt")?;
-    // The profile as it stands, whatever the inner loop has set.
-    let mut build = process::cargo();
-    build.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").args([
-        "build",
-        "--locked",
-        "-p",
-        "sluis",
-        "-p",
-        "sluis-engine",
-        "-p",
-        "sluis-formats",
-        "--bins",
-        "--examples",
-    ]);
-    process::run(&mut build)?;
+    if !as_built {
+        // The profile as it stands, whatever the inner loop has set.
+        let mut build = process::cargo();
+        build.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").args(["build", "--locked", "--bins", "--examples"]);
+        process::run(build.args(["-p", "sluis", "-p", "sluis-engine", "-p", "sluis-formats"]))?;
+    }
     let built = process::target().join("debug");
     let bench = Bench { folder: process::target().join("bench"), python, sluis: built.join("sluis"), quick };
     let mut tables = Vec::new();
@@ -82,7 +73,7 @@ pub fn run(arguments: &[&str]) -> Result<(), String> {
     }
     let heading = report::heading(&bench)?;
     println!("{heading}");
-    if quick || !names.is_empty() {
+    if quick || as_built || !names.is_empty() {
         println!("not kept: only a whole run is comparable with the others");
         return Ok(());
     }
