@@ -13,11 +13,11 @@ use arrow_schema::{DataType, Schema};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ExceptSelectItem, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind,
     Query, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned, Subscript, TableAlias, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use crate::text::{Problem, Text, suggestion};
+use crate::text::{Problem, Text, nearest, suggestion};
 
 /// A column: its type if it is known.
 #[derive(Debug, Clone)]
@@ -57,6 +57,7 @@ pub(crate) struct Bound {
 
 /// Binds a statement in place. `closed`: a table that is not in `tables` does not exist.
 pub(crate) fn bind_query(text: &Text<'_>, query: &mut Query, tables: &[Table], closed: bool) -> Bound {
+    let _ = query.visit(&mut Paths);
     let mut binder = Binder::new(text, tables, closed);
     let out = binder.query(query);
     Bound { problems: binder.problems, trusted: binder.trusted, columns: out.columns, open: out.open }
@@ -79,6 +80,7 @@ pub(crate) fn cte_names(query: &Query) -> HashSet<String> {
 
 /// Binds a condition over one table in place.
 pub(crate) fn bind_condition(text: &Text<'_>, expr: &mut Expr, table: &Table) -> Bound {
+    let _ = expr.visit(&mut Paths);
     let tables = [table.clone()];
     let mut binder = Binder::new(text, &tables, true);
     let relation = binder.relation_of(table);
@@ -435,7 +437,7 @@ impl<'b, 'a> Binder<'b, 'a> {
                     Expr::Identifier(ident) => ident.value.clone(),
                     Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()).unwrap_or_default(),
                     Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-                        Some(AccessExpr::Dot(Expr::Identifier(field))) => field.value.clone(),
+                        Some(AccessExpr::Dot(Expr::Value(field))) => field.value.clone().into_string().unwrap_or(written),
                         _ => written,
                     },
                     _ => written,
@@ -563,7 +565,7 @@ impl<'b, 'a> Binder<'b, 'a> {
     // Expressions.
 
     fn expressions(&mut self, node: &mut impl VisitMut) {
-        let _ = node.visit(&mut InExpressions { binder: self, depth: 0, fields: HashSet::new() });
+        let _ = node.visit(&mut InExpressions { binder: self, depth: 0 });
     }
 
     fn is_relation(&self, ident: &Ident) -> bool {
@@ -640,7 +642,8 @@ impl<'b, 'a> Binder<'b, 'a> {
                     let close = names.iter().find(|n| n.to_lowercase() == ident.value.to_lowercase());
                     hint = match close {
                         Some(n) => Some(format!("the column is called \"{n}\"; names in double quotes match exactly")),
-                        None => hint.or_else(|| Some("text is written in single quotes".into())),
+                        None if nearest(&ident.value, names.iter().map(String::as_str)).is_empty() => Some("text is written in single quotes".into()),
+                        None => hint,
                     };
                 }
                 if names.is_empty() {
@@ -652,9 +655,10 @@ impl<'b, 'a> Binder<'b, 'a> {
     }
 
     /// Binds `table.column`, `table.column.field`, `column.field` and so on.
-    fn bind_path(&mut self, parts: &mut [Ident]) {
+    fn bind_path(&mut self, parts: &mut Vec<Ident>) {
         if let Some((length, depth, index)) = self.qualifier(parts) {
             let relation = self.scopes[depth].relations[index].clone();
+            let written = parts.len();
             let column = &parts[length];
             let found = relation.columns.iter().find(|c| same(column, &c.name, false)).cloned();
             let folded: Vec<Column> = relation.columns.iter().filter(|c| same(column, &c.name, true)).cloned().collect();
@@ -677,12 +681,15 @@ impl<'b, 'a> Binder<'b, 'a> {
                     None
                 }
             };
-            if length == 1 {
+            if !relation.key.is_empty() {
+                // The planner knows the table by one name.
+                parts.drain(1..length);
                 rename(&mut parts[0], &relation.key);
             }
             if let Some(c) = found {
-                rename(&mut parts[length], &c.name);
-                self.bind_fields(&mut parts[length + 1..], c.data_type);
+                let at = parts.len() - (written - length);
+                rename(&mut parts[at], &c.name);
+                self.bind_fields(&mut parts[at + 1..], c.data_type);
             }
             return;
         }
@@ -729,7 +736,14 @@ impl<'b, 'a> Binder<'b, 'a> {
     }
 
     fn bind_field(&mut self, part: &mut Ident, at: Option<DataType>) -> Option<DataType> {
-        let DataType::Struct(fields) = at? else { return None };
+        let at = at?;
+        let DataType::Struct(fields) = &at else {
+            if !at.is_nested() && !matches!(at, DataType::Null | DataType::Dictionary(..)) {
+                let message = format!("there is no field `{}` in a {}", part.value, sluis_core::columns::type_name(&at));
+                self.problem(self.text.range(part.span), message, None);
+            }
+            return None;
+        };
         let found = fields.iter().find(|f| same(part, f.name(), false)).or_else(|| fields.iter().find(|f| same(part, f.name(), true)));
         match found {
             Some(f) => {
@@ -784,7 +798,12 @@ impl<'b, 'a> Binder<'b, 'a> {
         let mut at = self.type_of(root);
         for access in chain {
             at = match access {
-                AccessExpr::Dot(Expr::Identifier(field)) => self.bind_field(field, at),
+                AccessExpr::Dot(Expr::Identifier(field)) => {
+                    let found = self.bind_field(field, at);
+                    // The planner takes a field's name as text, and so it is not visited as a column.
+                    *access = AccessExpr::Dot(Expr::value(Value::SingleQuotedString(field.value.clone())));
+                    found
+                }
                 other => at.and_then(|t| access_type(&t, other)),
             };
         }
@@ -826,12 +845,41 @@ fn rename_columns(relation: &mut Relation, alias: &TableAlias) {
     }
 }
 
+/// Makes one path of `a.b` in `a.b[1].c`, as it is where nothing is in brackets: `a` may be a table.
+struct Paths;
+
+impl VisitorMut for Paths {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::CompoundFieldAccess { root, access_chain } = expr else { return ControlFlow::Continue(()) };
+        let mut path = match root.as_ref() {
+            Expr::Identifier(ident) => vec![ident.clone()],
+            Expr::CompoundIdentifier(parts) => parts.clone(),
+            _ => return ControlFlow::Continue(()),
+        };
+        let dots = access_chain.iter().take_while(|a| matches!(a, AccessExpr::Dot(Expr::Identifier(_)))).count();
+        if dots == 0 {
+            return ControlFlow::Continue(());
+        }
+        for access in access_chain.drain(..dots) {
+            if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
+                path.push(ident);
+            }
+        }
+        if access_chain.is_empty() {
+            *expr = Expr::CompoundIdentifier(path);
+        } else {
+            **root = Expr::CompoundIdentifier(path);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Visits expressions down to subqueries, which are bound as queries of their own.
 struct InExpressions<'r, 'b, 'a> {
     binder: &'r mut Binder<'b, 'a>,
     depth: usize,
-    /// Spans of field names, which are not columns.
-    fields: HashSet<(u64, u64)>,
 }
 
 impl VisitorMut for InExpressions<'_, '_, '_> {
@@ -856,17 +904,10 @@ impl VisitorMut for InExpressions<'_, '_, '_> {
         }
         match expr {
             Expr::Identifier(ident) => {
-                if !self.fields.remove(&(ident.span.start.line, ident.span.start.column)) {
-                    self.binder.bind_name(ident);
-                }
+                self.binder.bind_name(ident);
             }
             Expr::CompoundIdentifier(parts) => self.binder.bind_path(parts),
             Expr::CompoundFieldAccess { root, access_chain } => {
-                for access in access_chain.iter() {
-                    if let AccessExpr::Dot(Expr::Identifier(field)) = access {
-                        self.fields.insert((field.span.start.line, field.span.start.column));
-                    }
-                }
                 let root = root.clone();
                 self.binder.bind_access(&root, access_chain);
             }

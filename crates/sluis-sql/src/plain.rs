@@ -23,6 +23,9 @@ pub(crate) fn text(e: &DataFusionError) -> String {
                 format!("two columns are called `{name}`")
             }
         },
+        DataFusionError::NotImplemented(t) if t.contains("InSubquery") || t.contains("Exists(") => {
+            return "a subquery with IN or EXISTS can be used in WHERE, not in the select list (a LEFT JOIN can be)".into();
+        }
         DataFusionError::NotImplemented(t) => format!("not supported: {t}"),
         DataFusionError::Plan(t)
         | DataFusionError::Configuration(t)
@@ -49,7 +52,16 @@ fn arrow_text(e: &ArrowError) -> String {
 /// First line only; Arrow's type names become those of pipelines; the first letter is small.
 fn readable(raw: &str) -> String {
     let line = raw.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().trim();
-    let line = ["Error during planning: ", "Arrow error: ", "Execution error: ", "External error: "]
+    if line.to_lowercase().contains("projections require unique expression names") {
+        return "two columns of the select list have the same name: give one another with `as`".into();
+    }
+    // The planner's trials of each form of a function say nothing to its user.
+    if let Some((before, _)) = line.split_once("' failed to match any signature")
+        && let Some((_, name)) = before.rsplit_once("Function '")
+    {
+        return format!("`{name}` does not take arguments of these types");
+    }
+    let line = ["Error during planning: ", "Internal error: ", "Arrow error: ", "Execution error: ", "External error: "]
         .iter()
         .fold(line, |l, p| l.strip_prefix(p).unwrap_or(l));
     let mut out = String::with_capacity(line.len());

@@ -11,6 +11,7 @@ use arrow_schema::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
@@ -60,18 +61,6 @@ impl TableSource for View {
     }
     fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
         Some(Cow::Borrowed(&self.plan))
-    }
-}
-
-/// What a recursive query has so far; only its schema matters to the planner.
-struct Work(SchemaRef);
-
-impl TableSource for Work {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0)
     }
 }
 
@@ -134,8 +123,8 @@ impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         self.0.sources.get(name.table()).cloned().ok_or_else(|| DataFusionError::Plan(format!("there is no table `{name}`")))
     }
-    fn create_cte_work_table(&self, _: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
-        Ok(Arc::new(Work(schema)))
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &functions::all().planners

@@ -75,7 +75,8 @@ pub(crate) fn parse(spec: &TransformSpec) -> Parsed {
                 }
                 let query = query.cloned();
                 reads.push(Some(found.reads));
-                steps.push(query.filter(|_| note(Part::Step(i), found.problems)));
+                let clean = note(Part::Step(i), found.problems);
+                steps.push(query.filter(|_| clean));
             }
             Err(p) => {
                 note(Part::Step(i), vec![p]);
@@ -173,15 +174,16 @@ fn step(spec: &TransformSpec, i: usize, query: &Query, tables: &[Table], catalog
     if !sound || bound.trusted || out.steps.len() < i {
         return Table { open: true, ..guess };
     }
+    let mut seen = HashSet::new();
+    if let Some(twice) = guess.columns.iter().map(|c| c.name.as_str()).find(|n| !seen.insert(*n)) {
+        out.problems.push(problem(part, same_name(twice)));
+        return guess;
+    }
     match catalog.plan(query.clone()) {
         Ok(plan) => {
             let schema = Arc::clone(plan.schema().inner());
             if let Some(twice) = output::duplicate(&schema) {
-                let p = Problem::new(None, format!("two columns are called `{twice}`"));
-                out.problems.push(problem(
-                    part,
-                    p.hint(format!("give one another name, as in `… as other_{twice}`, or leave it out, as in `* exclude ({twice})`")),
-                ));
+                out.problems.push(problem(part, same_name(twice)));
                 return guess;
             }
             catalog.add_view(name.clone(), plan.clone());
@@ -193,6 +195,11 @@ fn step(spec: &TransformSpec, i: usize, query: &Query, tables: &[Table], catalog
             Table { open: true, ..guess }
         }
     }
+}
+
+fn same_name(name: &str) -> Problem {
+    Problem::new(None, format!("two columns are called `{name}`"))
+        .hint(format!("give one another name, as in `… as other_{name}`, or leave it out, as in `* exclude ({name})`"))
 }
 
 /// Decides how a planned select runs.

@@ -54,19 +54,19 @@ impl<'a> Text<'a> {
         (start < end).then_some(start..end)
     }
 
-    /// Bytes of an expression, with the closing parenthesis that the parser leaves out of a call.
+    /// Bytes of an expression, with the closing brackets that the parser leaves out of calls and lists.
     pub fn wide_range(&self, span: Span) -> Option<Range<usize>> {
         let mut range = self.range(span)?;
-        let open = self.sql[range.clone()].matches('(').count();
-        for _ in self.sql[range.clone()].matches(')').count()..open {
+        loop {
+            let inside = &self.sql[range.clone()];
             let rest = &self.sql[range.end..];
             let spaces = rest.len() - rest.trim_start().len();
-            if !rest[spaces..].starts_with(')') {
-                break;
+            let open = |a: char, b: char| inside.matches(a).count() > inside.matches(b).count() && rest[spaces..].starts_with(b);
+            if !open('(', ')') && !open('[', ']') {
+                return Some(range);
             }
             range.end += spaces + 1;
         }
-        Some(range)
     }
 
     /// The first token that is this keyword, at or after a place.
@@ -157,7 +157,8 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.dedup_by(|a, b| a.1 == b.1);
-    scored.into_iter().take(3).map(|(_, n)| n).collect()
+    let best = scored.first().map_or(0.0, |s| s.0);
+    scored.into_iter().take_while(|s| s.0 > best - 0.08).take(3).map(|(_, n)| n).collect()
 }
 
 /// "did you mean …", or the names there are (cut), or nothing.

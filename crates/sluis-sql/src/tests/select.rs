@@ -150,7 +150,7 @@ async fn checks_come_before_the_select() {
 
 #[tokio::test]
 async fn counting_columns_by_hand_is_not_needed() {
-    assert_eq!(of("select * replace (rate * 2 as RATE) exclude (profile, tags) from input where callid = 1").await.lines().count(), 2);
+    assert_eq!(of("select * exclude (profile, tags) replace (rate * 2 as RATE) from input where callid = 1").await.lines().count(), 2);
     assert_eq!(
         of("select i.* exclude (profile, tags, cost, rate), 'x' as site from input i where CALLID = 2").await,
         "CallId|msisdn|seconds|site\n2|3248|-5|x"
