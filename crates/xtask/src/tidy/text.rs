@@ -30,6 +30,28 @@ pub fn check(all: &[Text], findings: &mut Vec<String>) {
         }
         if file.path.ends_with(".md") {
             links(file, all, findings);
+        } else if file.path.ends_with(".rs") && file.path.starts_with("crates/") && !file.path.contains("/xtask/") {
+            mentions(file, all, findings);
+        }
+    }
+}
+
+/// Pages that the program sends people to: `docs/….md#heading` in its texts.
+fn mentions(file: &Text, all: &[Text], findings: &mut Vec<String>) {
+    for (number, line) in file.text.lines().enumerate() {
+        for rest in line.split("docs/").skip(1) {
+            let whole: String = rest.chars().take_while(|c| c.is_alphanumeric() || "-_./#".contains(*c)).collect();
+            let (path, fragment) = whole.split_once('#').unwrap_or((&whole, ""));
+            if !path.ends_with(".md") {
+                continue;
+            }
+            match all.iter().find(|f| f.path == format!("docs/{path}")) {
+                None => findings.push(format!("{}:{}: there is no page docs/{path}", file.path, number + 1)),
+                Some(page) if !fragment.is_empty() && !anchors(&page.text).contains(fragment) => {
+                    findings.push(format!("{}:{}: docs/{path} has no heading `#{fragment}`", file.path, number + 1));
+                }
+                Some(_) => {}
+            }
         }
     }
 }
