@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: tests themselves, and anything that the program needs.
 
+pub mod binary;
 pub mod conformance;
 pub mod services;
 pub mod simulator;

@@ -1,0 +1,1 @@
+select id, shop, amount, currency from sales

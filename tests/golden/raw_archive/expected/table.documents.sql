@@ -1,0 +1,1 @@
+select day, name, kind, encode(content, 'hex') as hex from documents
