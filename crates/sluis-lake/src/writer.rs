@@ -166,6 +166,9 @@ impl TableWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        if version.metadata.default_partition_spec().is_unpartitioned() {
+            return self.put(version, Portion { partition: Struct::empty(), rows }).await;
+        }
         let at = version.clone();
         let portions = blocking(move || divide(&rows, at.metadata.default_partition_spec(), at.metadata.current_schema()));
         for portion in portions.await?? {
@@ -259,7 +262,9 @@ impl SinkWriter for TableWriter {
             self.origin = origin;
         }
         let columns = self.columns.clone();
-        let rows = blocking(move || schema::fit(&batch, &columns)).await??;
+        // Only casts are worth a thread of their own.
+        let casts = batch.schema_ref().fields().iter().any(|f| columns.field_with_name(f.name()).is_ok_and(|c| c.data_type() != f.data_type()));
+        let rows = if casts { blocking(move || schema::fit(&batch, &columns)).await?? } else { schema::fit(&batch, &columns)? };
         let key = match &self.table.settings.mode {
             Mode::Upsert { key } if !partition_follows(&version, key) => Keys::of(&rows, key)?,
             _ => return self.divide_and_put(&version, rows).await,

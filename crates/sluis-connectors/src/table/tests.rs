@@ -119,11 +119,8 @@ async fn a_lake_in_s3_is_read_by_pyiceberg() {
         "s3.endpoint": connection["endpoint"], "s3.access-key-id": connection["access_key"], "s3.secret-access-key": connection["secret_key"],
         "s3.region": "us-east-1", "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
     });
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let python = top.join("target/services/venv/bin/python");
-    assert!(python.exists(), "the readers' Python is not installed: run `cargo xtask services`");
-    let out = Command::new(python)
-        .arg(top.join("tests/readers/read_table.py"))
+    let out = Command::new(sluis_testkit::services::python())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/read_table.py"))
         .args([w.dir.path().join("catalog.db").to_str().unwrap(), "lake", "t"])
         .env("CATALOG_PROPERTIES", properties.to_string())
         .output()
