@@ -4,12 +4,13 @@
 //! beside their own. So two processes never look for new files of one pipeline at the same time.
 //! Guarantee: a run that was asked to stop has ended within a second.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluis_core::{Error, ErrorKind, LaneId, LaneShard, Lease, LeaseHolder, LedgerStore, PipelineName, Result, RowCounts};
-use sluis_engine::{Engine, Job, Lane, Outcome, RunOptions, SqliteLedger, Stop, Summary};
+use sluis_engine::ledger::inspect::LaneStatus;
+use sluis_engine::{Engine, Event, Job, Lane, Observer, Outcome, RunOptions, SqliteLedger, Stop, Summary};
 
 use crate::exit::{Exit, error_json};
 use crate::process::GRACE;
@@ -109,6 +110,8 @@ pub async fn drive(engine: &Engine, job: &Job, lanes: &[Lane], guarded: &[LaneId
 }
 
 async fn side_by_side(engine: &Engine, job: &Job, lanes: &[Lane], options: &RunOptions, stop: &Stop) -> (Summary, Option<Error>) {
+    let tally = Arc::new(Tally { inner: engine.observer.clone(), sum: Mutex::default() });
+    let engine = Engine { observer: tally.clone(), ..engine.clone() };
     let runs = futures::future::join_all(lanes.iter().map(|lane| engine.run(job, lane, options, stop)));
     let late = async {
         stop.stopped().await;
@@ -118,7 +121,7 @@ async fn side_by_side(engine: &Engine, job: &Job, lanes: &[Lane], options: &RunO
         outcomes = runs => outcomes,
         () = late => {
             let error = Error::new(ErrorKind::Interrupted, "interrupted; the epoch at work was left as it is, and the next run takes it up");
-            return (Summary::default(), Some(error));
+            return (tally.sum(), Some(error));
         }
     };
     let mut all = Summary::default();
@@ -133,6 +136,29 @@ async fn side_by_side(engine: &Engine, job: &Job, lanes: &[Lane], options: &RunO
         }
     }
     (all, worst)
+}
+
+/// Counts what is committed, for a run that is abandoned before it can say so itself.
+struct Tally {
+    inner: Arc<dyn Observer>,
+    sum: Mutex<Summary>,
+}
+
+impl Tally {
+    fn sum(&self) -> Summary {
+        self.sum.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
+
+impl Observer for Tally {
+    fn event(&self, lane: &LaneId, event: Event) {
+        if let Event::Committed { files, bytes, rows, .. } = &event {
+            let one = Summary { epochs: 1, files: *files, bytes: *bytes, rows: *rows, warned: 0 };
+            let mut all = self.sum.lock().unwrap_or_else(|e| e.into_inner());
+            *all = sum(&all, &one);
+        }
+        self.inner.event(lane, event);
+    }
 }
 
 fn sum(a: &Summary, b: &Summary) -> Summary {
@@ -240,7 +266,9 @@ pub fn plan_lanes(ledger: &SqliteLedger, pipeline: &PipelineName, asked: Option<
         .map_or(1, |(n, ..)| n);
     let n = asked.unwrap_or(had);
     if n != had {
-        if let Some(open) = known.iter().find(|l| l.open.is_some() && numbered(&l.lane.lane).is_some_and(|m| m != n)) {
+        // If somebody is at work on it, taking the lane says who.
+        let left = |l: &&LaneStatus| l.open.is_some() && !l.holder.as_ref().is_some_and(|h| h.alive);
+        if let Some(open) = known.iter().filter(left).find(|l| numbered(&l.lane.lane).is_some_and(|m| m != n)) {
             let message = format!(
                 "the number of lanes of `{pipeline}` cannot change from {had} to {n} now: lane `{}` has an epoch that is not finished",
                 open.lane.lane

@@ -65,11 +65,13 @@ impl PipelineTables {
 #[async_trait]
 impl TableResolver for PipelineTables {
     async fn resolve(&self, path: &[String]) -> Result<Option<Arc<dyn TableSource>>> {
-        if let [name] = path {
-            if let Some(table) = self.lookups.iter().find(|t| t.name.eq_ignore_ascii_case(name)) {
-                let files = FileTable::of(&self.context, table, self.batch_rows);
-                return Ok(Some(Arc::new(files.await.map_err(|e| e.context("table", name))?)));
-            }
+        let lookup = match path {
+            [name] => self.lookups.iter().find(|t| t.name.eq_ignore_ascii_case(name)),
+            _ => None,
+        };
+        if let Some(table) = lookup {
+            let files = FileTable::of(&self.context, table, self.batch_rows).await;
+            return Ok(Some(Arc::new(files.map_err(|e| e.context("table", &table.name))?)));
         }
         self.lake.resolve(path).await
     }

@@ -28,8 +28,8 @@ Examples:
   sluis backfill cdrs --from 2024-01-31 --to 2024-01-31 --again
 
 A file's day is the first date that `match` captures, else the day it was modified. Files that landed are left out, unless --again is given:
-then they are landed again, which needs a pipeline that can take their rows back (`on_overwrite: replace`, or tables that upsert or
-replace); with `on_overwrite: append` their rows are there twice. What `start:` passed over is taken. An interrupted backfill is finished by
+then they are landed again, which needs a pipeline that can take their rows back (`on_overwrite: replace`, or tables that upsert or \
+replace); with `on_overwrite: append` their rows are there twice. What `start:` passed over is taken. An interrupted backfill is finished by \
 the next `run` or `backfill`, as far as it had planned.";
 
 #[derive(Args)]
@@ -86,7 +86,7 @@ impl Backfill {
         let mut parts = Parts::resolve(session, &project, &pipeline)?;
         let ledger = Arc::new(session.ledger(&project)?);
         let left = unfinished::lanes(session, &parts, &ledger)?;
-        let lane = LaneId::new(pipeline.name.as_str(), format!("{}{}", unfinished::BACKFILL, session.clock.now().format("%Y%m%dT%H%M%S")));
+        let lane = own_lane(session, &ledger, &pipeline.name)?;
         parts.context.selection = Some(selection);
         let mut source = parts.source()?;
         if self.again {
@@ -110,6 +110,15 @@ impl Backfill {
         tell(session, &run);
         Ok(run.exit())
     }
+}
+
+/// A lane that no other backfill had.
+fn own_lane(session: &Session, ledger: &SqliteLedger, pipeline: &PipelineName) -> Result<LaneId> {
+    let taken = ledger.lanes(Some(pipeline))?;
+    let at = format!("{}{}", unfinished::BACKFILL, session.clock.now().format("%Y%m%dT%H%M%S"));
+    let names = std::iter::once(at.clone()).chain((2..).map(|n| format!("{at}-{n}")));
+    let free = names.map(|name| LaneId::new(pipeline.as_str(), name)).find(|lane| !taken.iter().any(|t| t.lane == *lane));
+    free.ok_or_else(|| Error::internal("numbers have come to an end"))
 }
 
 /// All lanes of the pipeline but this one: a backfill has the pipeline to itself.

@@ -31,12 +31,28 @@ pub struct Check {
 }
 
 /// What a target promises, in a word and a sentence.
-pub fn promise(guarantee: &Guarantee) -> (&'static str, &str) {
+fn promise(guarantee: &Guarantee) -> (&'static str, &str) {
     match guarantee {
         Guarantee::ExactlyOnce(why) => ("exactly once", why),
         Guarantee::OncePerKey(why) => ("once per key", why),
         Guarantee::AtLeastOnce(why) => ("at least once", why),
     }
+}
+
+/// A line for each; what was said already is referred to.
+pub fn promise_lines(all: impl Iterator<Item = (String, Guarantee)>) -> Vec<String> {
+    let mut said: Vec<(Guarantee, String)> = Vec::new();
+    let line = |(name, guarantee): (String, Guarantee)| {
+        let (word, why) = promise(&guarantee);
+        let why = match said.iter().find(|(g, _)| *g == guarantee) {
+            Some((_, of)) => format!("as `{of}`"),
+            None => why.split_whitespace().collect::<Vec<_>>().join(" "),
+        };
+        let line = format!("{name}: {word}: {why}");
+        said.push((guarantee, name));
+        line
+    };
+    all.map(line).collect()
 }
 
 impl Check {
@@ -89,17 +105,9 @@ fn promises(session: &Session, project: &Project, pipeline: &Pipeline) -> Vec<(S
 
 fn guarantees(session: &Session, project: &Project, pipeline: &Pipeline) -> String {
     let mut out = format!("{} ({})\n", pipeline.name, shown(&pipeline.file));
-    let mut said: Vec<(Guarantee, String)> = Vec::new();
-    for (name, kind, guarantee) in promises(session, project, pipeline) {
-        let (word, why) = promise(&guarantee);
-        let why = match said.iter().find(|(g, _)| *g == guarantee) {
-            Some((_, of)) => format!("as `{of}`"),
-            None => why.split_whitespace().collect::<Vec<_>>().join(" "),
-        };
-        let kind = if name == kind { String::new() } else { format!(" ({kind})") };
-        out.push_str(&format!("  {name}{kind}: {word}: {why}\n"));
-        said.push((guarantee, name));
-    }
+    let kind = |name: &str, kind: &str| if name == kind { name.to_owned() } else { format!("{name} ({kind})") };
+    let all = promises(session, project, pipeline).into_iter().map(|(name, k, guarantee)| (kind(&name, k), guarantee));
+    promise_lines(all).iter().for_each(|l| out.push_str(&format!("  {l}\n")));
     out
 }
 

@@ -10,7 +10,7 @@ use sluis_core::{LedgerStore, Opened, Result, Split};
 use sluis_engine::{Engine, Explanation, Job, Lane, Silent, SqliteLedger};
 
 use crate::assemble::Parts;
-use crate::cli::check::promise;
+use crate::cli::check::promise_lines;
 use crate::drive::plan_lanes;
 use crate::exit::{End, Exit};
 use crate::print;
@@ -136,11 +136,8 @@ impl Told {
         if let Some((_, output)) = &self.columns {
             out.push_str(&format!("  rows go on with: {}\n", fields(output)));
         }
-        for sink in self.all_sinks() {
-            let guarantee = sink.guarantee();
-            let (word, why) = promise(&guarantee);
-            out.push_str(&format!("  into {}: {word}: {}\n", sink.name(), why.split_whitespace().collect::<Vec<_>>().join(" ")));
-        }
+        let sinks = self.all_sinks().map(|s| (format!("into {}", s.name()), s.guarantee()));
+        promise_lines(sinks).iter().for_each(|l| out.push_str(&format!("  {l}\n")));
         let s = &self.job.settings;
         let (tasks, threads) = (print::counted(s.tasks as u64, "task"), print::counted(s.threads as u64, "thread"));
         out.push_str(&format!("  an epoch is worked on by {tasks} on {threads}, {} rows at a time\n", print::count(s.batch_rows as u64)));

@@ -12,7 +12,7 @@ use sluis_engine::{Engine, Lane, RunOptions, Stop};
 use crate::assemble::Parts;
 use crate::cli::run::tell;
 use crate::drive::{PipelineRun, drive, main_lane};
-use crate::exit::{End, Exit, error_text};
+use crate::exit::{End, Exit};
 use crate::print;
 use crate::process::stop_on_signals;
 use crate::progress::observer;
@@ -26,7 +26,7 @@ Examples:
   sluis rejects show cdrs --reason bad_value
   sluis rejects show cdrs --file MobileVikings_20240131 --json
 
-Reasons: bad_value, missing_value, too_few_fields, too_many_fields, bad_quote, bad_encoding, too_long, bad_syntax, corrupt_file,
+Reasons: bad_value, missing_value, too_few_fields, too_many_fields, bad_quote, bad_encoding, too_long, bad_syntax, corrupt_file, \
 check_failed, contract_violated, target_refused. --json writes an object per row.";
 
 const REPLAY: &str = "\
@@ -34,8 +34,8 @@ Examples:
   sluis rejects replay cdrs
   sluis rejects replay cdrs --reason bad_value --file MobileVikings_20240131
 
-Rows go through the pipeline as it is now: correct it first (a type, a check). Each rejected row is replayed once; those that are rejected
-again are new rejects and can be replayed again. It works for CSV and JSON; the header of a CSV file is taken from the original, which
+Rows go through the pipeline as it is now: correct it first (a type, a check). Each rejected row is replayed once; those that are rejected \
+again are new rejects and can be replayed again. It works for CSV and JSON; the header of a CSV file is taken from the original, which \
 must still be where it was. `on_overwrite: replace` goes with `sluis backfill --again` instead.";
 
 #[derive(Args)]
@@ -197,8 +197,8 @@ fn replay(session: &Session, what: &str, filter: &Filter) -> End {
     })?;
     runtime.shutdown_background();
     for (file, (rows, why)) in &spooled.headless {
-        print::err(&format!("warning: {} of {file} cannot be replayed: the file's header is not to be had\n", print::counted(*rows, "row")));
-        print::err(&error_text(why, session.color));
+        let rows = print::counted(*rows, "row");
+        print::err(&format!("warning: {rows} of {file} cannot be replayed, for the file's header is not to be had: {why}\n"));
     }
     if spooled.without_text > 0 && !session.quiet {
         print::err(&format!(
@@ -210,5 +210,5 @@ fn replay(session: &Session, what: &str, filter: &Filter) -> End {
         print::err(&format!("{} were replayed before\n", print::counted(spooled.before, "row")));
     }
     tell(session, &run);
-    Ok(run.exit())
+    Ok(if spooled.headless.is_empty() { run.exit() } else { run.exit().worse(Exit::Failed) })
 }

@@ -17,8 +17,8 @@ Examples:
   sluis rewind call_records --to-epoch 12
   sluis rewind call_records --to-epoch 0 --yes
 
-The files of all epochs after it count as new, and the next run lands them again. Rows that landed stay where they are until then: a
-pipeline with `on_overwrite: replace`, or whose tables replace or upsert, takes their place; any other would have them twice, and is
+The files of all epochs after it count as new, and the next run lands them again. Rows that landed stay where they are until then: a \
+pipeline with `on_overwrite: replace`, or whose tables replace or upsert, takes their place; any other would have them twice, and is \
 asked for --yes.";
 
 #[derive(Args)]

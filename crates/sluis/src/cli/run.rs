@@ -24,11 +24,11 @@ Examples:
   sluis run load.yaml              a file alone is its own project: its state is in `.sluis/` beside it
   sluis run --json | tail -n 1     {\"pipeline\":\"cdrs\",\"status\":\"done\",\"epochs\":1,\"files\":3,\"rows\":{…},…}
 
-With --json each pipeline ends with one line on standard output; `status` is done, failed, interrupted, budget_exceeded or held (another
-process is at work on it). Several pipelines run one after the other, those that others come `after` first; one that fails does not stop
+With --json each pipeline ends with one line on standard output; `status` is done, failed, interrupted, budget_exceeded or held (another \
+process is at work on it). Several pipelines run one after the other, those that others come `after` first; one that fails does not stop \
 the others.
 
-Ctrl-C ends a run within a second: what is not committed is left for the next run. A second Ctrl-C ends it at once. Nothing is lost or
+Ctrl-C ends a run within a second: what is not committed is left for the next run. A second Ctrl-C ends it at once. Nothing is lost or \
 doubled either way.
 
 Exit codes: 0 done, 1 failed or interrupted, 2 bad configuration, 3 error budget exceeded, 4 another process is at work on it.";

@@ -32,8 +32,8 @@ A test is `tests/PIPELINE/NAME.yaml`:
       line,column,reason
       3,seconds,bad_value
 
-Rows are written as CSV, JSON or a text table. Instead of text, `{ file: PATH }` names a file beside the test; or the test is a folder with
-`test.yaml`, `given/` and `expected/rows.csv`. `tables:` gives look-up tables, `error:` what a run must fail with. Rejects that are not
+Rows are written as CSV, JSON or a text table. Instead of text, `{ file: PATH }` names a file beside the test; or the test is a folder with \
+`test.yaml`, `given/` and `expected/rows.csv`. `tables:` gives look-up tables, `error:` what a run must fail with. Rejects that are not \
 expected fail a test; `fail_if` counts only where there is an `error:`. Nothing is contacted and no secret is looked up. Exit code 1 if a test fails.";
 
 #[derive(Args)]

@@ -145,7 +145,7 @@ async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, group: &Gro
 async fn original(parts: &Parts, ledger: &SqliteLedger, group: &Group) -> Result<std::sync::Arc<dyn RawFile>> {
     let stories = ledger.why(&group.file)?;
     let chapters = stories.into_iter().filter(|s| s.pipeline == parts.pipeline.name && s.path == group.file).flat_map(|s| s.versions);
-    let version: Option<FileVersion> = chapters.filter(|c| c.lane == group.lane && c.epoch.0 == group.epoch).map(|c| c.version).last();
+    let version: Option<FileVersion> = chapters.filter(|c| c.lane == group.lane && c.epoch.0 == group.epoch).map(|c| c.version).next_back();
     let version = version.ok_or_else(|| Error::not_found("the ledger does not know the file").context("file", &group.file))?;
     let split = Split {
         partition: PartitionId("files".into()),
