@@ -1,6 +1,6 @@
 //! Arrays in the making: the values of one column, by physical type, as text decoders append them.
 //!
-//! Deliberately not here: parsing. Guarantees: [`finish`] makes the array of the kind's type.
+//! Deliberately not here: parsing. Guarantees: `finish` makes the array of the kind's type.
 
 use std::sync::Arc;
 

@@ -38,10 +38,10 @@ pub fn run() -> Result<(), String> {
             other => problems.push(format!("{name}: comes from {other}, not from crates.io")),
         }
     }
-    if process::on_path("cargo-deny") {
-        if let Err(e) = process::run(process::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"])) {
-            problems.push(e);
-        }
+    if process::on_path("cargo-deny")
+        && let Err(e) = process::run(process::cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))
+    {
+        problems.push(e);
     }
     if problems.is_empty() {
         println!("{count} crates: licences, bans and sources as deny.toml says");

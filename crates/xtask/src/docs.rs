@@ -76,13 +76,44 @@ fn connectors() -> Result<BTreeMap<String, String>, String> {
         let Ok(text) = std::fs::read_to_string(process::root().join(CONNECTORS).join(&folder).join("README.md")) else { continue };
         let title = text.lines().next().unwrap_or_default().trim_start_matches('#').trim();
         list += &format!("- [{title}]({name}.md)\n");
-        pages.insert(format!("docs/connectors/{name}.md"), text.replace("](../../../../docs/", "](../"));
+        pages.insert(format!("docs/connectors/{name}.md"), moved(&text));
     }
     pages.insert("docs/connectors/README.md".into(), list);
     Ok(pages)
 }
 
+/// Links as they are from the new place: to the docs, and to other connectors' pages.
+fn moved(text: &str) -> String {
+    let text = text.replace("](../../../../docs/", "](../");
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("](../") {
+        let (before, link) = rest.split_at(at + 2);
+        out += before;
+        let page = link.split_once("/README.md").map(|(folder, _)| folder.trim_start_matches("../")).filter(|f| !f.contains(['/', ')']));
+        rest = match page {
+            Some(folder) => {
+                out += &format!("{folder}.md");
+                &link["../".len() + folder.len() + "/README.md".len()..]
+            }
+            None => link,
+        };
+    }
+    out + rest
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let done = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
     done.map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_follow_a_page_to_its_new_place() {
+        let text = "[a](../table/README.md#keys) [b](../../../../docs/guides/x.md) [c](https://x.org/../y/README.md) [d](../README.md)";
+        assert_eq!(moved(text), "[a](table.md#keys) [b](../guides/x.md) [c](https://x.org/../y/README.md) [d](../README.md)");
+    }
 }

@@ -1,7 +1,7 @@
 //! CSV: our own decoder and encoder.
 //!
 //! Reading is a chain of rooms: `text.rs` (bytes to UTF-8) → [`frame`] (blocks of whole records, sequential) → [`decode`] (a block to a
-//! batch, side by side, with [`scan`] and [`column`]). What a record and a field are is known to [`scan`] alone.
+//! batch, side by side, with [`scan`] and [`mod@column`]). What a record and a field are is known to [`scan`] alone.
 //! Deliberately not here: which files, which epoch, what becomes of rejects.
 //! Guarantees: file order; bounded memory; every record becomes a row or a reject; the result depends on neither the pieces in which the
 //! bytes come nor the number of threads.

@@ -1,7 +1,7 @@
 //! Batches to Parquet, several columns at a time.
 //!
 //! Batches are gathered until there is enough for the columns to be encoded side by side; encoded pages are held until their row group is
-//! whole. Deliberately not here: pages, encodings. Guarantees: memory is bounded by a row group as it will be written, plus [`GATHER_ROWS`]
+//! whole. Deliberately not here: pages, encodings. Guarantees: memory is bounded by a row group as it will be written, plus `GATHER_ROWS`
 //! rows; what was given is in the file in its order.
 
 use std::sync::Mutex;

@@ -173,8 +173,8 @@ pub fn zombie_run(world: World, pauses: Pauses, choices: &mut Choices) -> Result
         let told = |e: String| format!("{e}\n  after: {story}");
         // Before B took the lease, A may have woken up and renewed its own: then it is B who is told to wait.
         let late = b.paused.first().is_some_and(|at| at == "acquire");
-        let b = b.to_the_end();
-        let a = a.to_the_end();
+        let b = b.finish();
+        let a = a.finish();
         world.unbroken().map_err(told)?;
         if let Some(e) = b?.error.filter(|e| !(late && e.kind() == ErrorKind::Lease)) {
             return Err(told(format!("B holds the lease and failed: {e:?}")));
@@ -243,7 +243,7 @@ impl Worker {
         self.turn(true);
     }
 
-    fn to_the_end(mut self) -> Result<Ended, String> {
+    fn finish(mut self) -> Result<Ended, String> {
         self.turn(false);
         self.ended.unwrap_or_else(|| Err("the worker did not end".to_owned()))
     }

@@ -85,7 +85,7 @@ impl World {
             targets,
             rejects,
             shape,
-            changes: Mutex::new(changes.to_vec().into_iter()),
+            changes: Mutex::new(Vec::from(changes).into_iter()),
             broken: Mutex::new(None),
         };
         world.files.put("in/a", &["1,a1", "2,a2", "oops", "3,a3"]);

@@ -59,11 +59,11 @@ pub fn wrap() -> ExitCode {
         return linted;
     }
     let tests = arguments.iter().any(|a| a == "--test");
-    if let Some(made) = product(&arguments, &name, tests) {
-        if let Err(e) = std::fs::write(&made, b"") {
-            eprintln!("cannot write {}: {e}", made.display());
-            return ExitCode::FAILURE;
-        }
+    if let Some(made) = product(&arguments, &name, tests)
+        && let Err(e) = std::fs::write(&made, b"")
+    {
+        eprintln!("cannot write {}: {e}", made.display());
+        return ExitCode::FAILURE;
     }
     if tests || after(&arguments, "--crate-type") != Some("lib") { ExitCode::SUCCESS } else { document(&tools, &arguments) }
 }

@@ -72,10 +72,9 @@ fn rule(name: &str, known: &[&str], dependency: &Value, findings: &mut Vec<Strin
     if ours && other != "sluis-features" && !known.contains(&other) && !tests_may {
         findings.push(format!("{name}: may not depend on {other} (ARCHITECTURE.md, dependency rule)"));
     }
-    if let Some((_, who)) = ONLY.iter().find(|(n, _)| *n == other) {
-        if name != "sluis-features" && !for_tests && !who.contains(&name) {
-            findings.push(format!("{name}: may not depend on {other}; only {} may", who.join(" and ")));
-        }
+    let only = ONLY.iter().find(|(n, _)| *n == other).map(|(_, who)| who);
+    if let Some(who) = only.filter(|who| name != "sluis-features" && !for_tests && !who.contains(&name)) {
+        findings.push(format!("{name}: may not depend on {other}; only {} may", who.join(" and ")));
     }
 }
 
