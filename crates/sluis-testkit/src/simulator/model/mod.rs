@@ -1,6 +1,6 @@
 //! The commit protocol as a model: two workers, a ledger, a source that grows, one target; every external effect is one step.
 //!
-//! [`sluis_core::decide`] is the real one. Targets are those of the blueprint's table, and some that do it wrong, so that it is seen that
+//! [`sluis_core::decide()`] is the real one. Targets are those of the blueprint's table, and some that do it wrong, so that it is seen that
 //! the explorer finds what it looks for. [`crashes`] runs every schedule of at most so many crashes, each just before or just after
 //! an effect (after it: the acknowledgement is lost). [`zombies`] pauses a worker anywhere, lets a second one take over, and wakes the
 //! first one up.
