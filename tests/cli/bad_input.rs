@@ -139,8 +139,8 @@ fn a_full_disk() {
     assert_eq!(ids(&s), [0_u64; 0]);
     s.sluis("run load.yaml").expect(0, &["200,002 written"]);
     assert_eq!(ids(&s).len(), 200_002);
-    let left = s.sh("find out -type f -path '*_sluis*'");
-    assert_eq!(left.stdout, "", "no stray file is left");
+    let left = s.sh("find out -name '*.staged'");
+    assert_eq!(left.stdout, "", "nothing staged is left");
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Sandbox {
         let rules = [
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z (INFO|WARN)", "TIME $2"),
             (r"20[2-9][5-9]-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
-            (r"20[2-9][5-9]\d{4}T\d{6}", "TIMESTAMP"),
+            (r"20[2-9][5-9]\d{4}T\d{6}(-\d+)?", "TIMESTAMP"),
             (r" *\b\d+\.\d+ s\b", " N s"),
             (r"\([0-9.]+ (B|KiB|MiB)/s\)", "(RATE)"),
             (r#""bytes":(\d+),"seconds":[0-9.]+"#, r#""bytes":$1,"seconds":N"#),

@@ -35,9 +35,10 @@ fn played(text: &str) -> String {
     sandbox.blot(&out)
 }
 
-/// No blanks at the ends of lines: editors take them away.
+/// No blanks at the ends of lines: editors take them away. What would be taken for a command has a `\` before it.
 fn trimmed(text: &str) -> String {
-    text.lines().map(|l| format!("{}\n", l.trim_end())).collect()
+    let mark = |l: &str| if l.starts_with("$ ") || l.starts_with("#@ ") { "\\" } else { "" };
+    text.lines().map(|l| format!("{}{}\n", mark(l), l.trim_end())).collect()
 }
 
 fn play(path: &Path) -> Result<(), String> {
