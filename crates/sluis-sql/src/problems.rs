@@ -18,7 +18,7 @@ use crate::rowwise::Op;
 use crate::rules::{self, Place};
 use crate::spec::{Part, SqlProblem, TransformSpec};
 use crate::tables::Resolved;
-use crate::text::{Problem, Text};
+use crate::text::{Problem, Text, deep};
 use crate::{plain, tables};
 
 /// What is wrong whatever the input looks like: text that is no SQL, statements and functions that are not allowed, looks across rows without
@@ -40,7 +40,12 @@ pub(crate) struct Parsed {
     pub problems: Vec<SqlProblem>,
 }
 
+/// Parses all statements and holds them against the rules.
 pub(crate) fn parse(spec: &TransformSpec) -> Parsed {
+    deep(|| parse_here(spec))
+}
+
+fn parse_here(spec: &TransformSpec) -> Parsed {
     let mut problems = Vec::new();
     let mut note = |part: Part, found: Vec<Problem>| {
         let clean = found.is_empty();
@@ -117,6 +122,10 @@ pub(crate) struct Analysis {
 
 /// Binds and plans everything. `resolved`: all look-up tables; without it they are taken on trust.
 pub(crate) fn analyze(spec: &TransformSpec, parsed: &Parsed, input: &SchemaRef, complete: bool, resolved: Option<&Resolved>) -> Analysis {
+    deep(|| analyze_here(spec, parsed, input, complete, resolved))
+}
+
+fn analyze_here(spec: &TransformSpec, parsed: &Parsed, input: &SchemaRef, complete: bool, resolved: Option<&Resolved>) -> Analysis {
     let mut out = Analysis { problems: Vec::new(), conditions: Vec::new(), selected: None, steps: Vec::new() };
     let table = Table::of_schema(vec!["input".into()], "input".into(), input, !complete);
     for (i, expr) in parsed.checks.iter().enumerate() {

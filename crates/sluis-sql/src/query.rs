@@ -17,7 +17,7 @@ use crate::planner::{self, Catalog};
 use crate::problems::excerpt;
 use crate::rules::{self, Place};
 use crate::tables::Resolved;
-use crate::text::{Problem, Text};
+use crate::text::{Problem, Text, deep};
 use crate::transform::pieces;
 use crate::{engine, plain};
 
@@ -34,13 +34,13 @@ pub struct QueryResult {
 /// `ErrorKind::Config` if the statement is wrong, `ErrorKind::NotFound` if a table does not exist, else those of the tables and of running it.
 pub async fn query(sql: &str, tables: Arc<dyn TableResolver>, batch_rows: usize) -> Result<QueryResult> {
     let text = Text::new(sql);
-    let statement = text.statement().map_err(|p| wrong(sql, &[p]))?;
+    let statement = deep(|| text.statement()).map_err(|p| wrong(sql, &[p]))?;
     match &statement {
         Statement::ShowTables { .. } => return show_tables(tables.as_ref()).await,
         Statement::ExplainTable { table_name, .. } => return describe(&text, table_name, tables.as_ref()).await,
         _ => {}
     }
-    let (query, found) = rules::statement(&text, &statement, Place::Query);
+    let (query, found) = deep(|| rules::statement(&text, &statement, Place::Query));
     let (Some(query), []) = (query, found.problems.as_slice()) else {
         return Err(wrong(sql, &found.problems).hint("one SELECT, SHOW TABLES or DESCRIBE table"));
     };
@@ -53,7 +53,7 @@ async fn select(text: &Text<'_>, mut query: Query, tables: &dyn TableResolver, b
     if !missing.is_empty() {
         return Err(not_found(&missing));
     }
-    let bound = bind_query(text, &mut query, &resolved.tables, true);
+    let bound = deep(|| bind_query(text, &mut query, &resolved.tables, true));
     if !bound.problems.is_empty() {
         return Err(wrong(text.sql, &bound.problems));
     }

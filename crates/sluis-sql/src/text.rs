@@ -10,6 +10,20 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 /// How deep expressions and subqueries may be nested.
 const NESTING: usize = 100;
 
+/// The stack on which SQL is parsed and planned: both recurse, and the threads that call have little.
+const STACK: usize = 64 << 20;
+
+/// Runs what recurses over SQL on a stack that is deep enough for it.
+///
+/// # Panics
+/// If `f` does, or if no thread can be started.
+pub(crate) fn deep<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("sql".into()).stack_size(STACK).spawn_scoped(scope, f).expect("a thread can be started");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Something wrong with one SQL text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {

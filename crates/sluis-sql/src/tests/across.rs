@@ -1,3 +1,5 @@
+//! SQL that looks across rows: one epoch, spooled.
+
 use sluis_core::ErrorKind;
 
 use super::*;

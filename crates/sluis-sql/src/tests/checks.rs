@@ -1,3 +1,5 @@
+//! Checks: which rows fail, and what becomes of them.
+
 use sluis_core::ErrorKind;
 
 use super::*;

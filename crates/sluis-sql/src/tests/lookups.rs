@@ -1,3 +1,5 @@
+//! Tables to look things up in.
+
 use super::*;
 
 fn crm() -> Tables {

@@ -1,3 +1,5 @@
+//! What is wrong with a statement, and where it says so.
+
 use std::ops::Range;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! `sluis sql`: queries over tables.
+
 use futures::TryStreamExt;
 use sluis_core::ErrorKind;
 

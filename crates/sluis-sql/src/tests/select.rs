@@ -1,3 +1,5 @@
+//! Selects, row by row.
+
 use sluis_core::ErrorKind;
 
 use super::*;
@@ -155,4 +157,14 @@ async fn counting_columns_by_hand_is_not_needed() {
         of("select i.* exclude (profile, tags, cost, rate), 'x' as site from input i where CALLID = 2").await,
         "CallId|msisdn|seconds|site\n2|3248|-5|x"
     );
+}
+
+#[tokio::test]
+async fn long_chains_and_deep_nesting_fit_the_stack() {
+    let chain: Vec<String> = (0..1000).map(|i| format!("callid = {i} and rate <> {i}")).collect();
+    assert_eq!(of(&format!("select callid from input where {}", chain.join(" or "))).await.lines().count(), 4);
+    let sum = vec!["rate"; 1000].join(" + ");
+    assert_eq!(of(&format!("select {sum} as s from input where callid = 2")).await, "s\n1000.0");
+    let nested = format!("{}rate{}", "abs(".repeat(25), ")".repeat(25));
+    assert_eq!(of(&format!("select {nested} as s from input where callid = 2")).await, "s\n1.0");
 }
