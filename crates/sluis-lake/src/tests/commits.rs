@@ -1,3 +1,5 @@
+//! Commits: seen at once, once, whatever happens between.
+
 use sluis_core::ErrorKind;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Partition transforms beside PyIceberg's, open files, rolling.
+
 use arrow_array::{BooleanArray, Date32Array, Decimal128Array, Int32Array, TimestampMicrosecondArray};
 use sluis_core::ErrorKind;
 

@@ -1,3 +1,5 @@
+//! Columns that are added and widen, and what does not fit.
+
 use arrow_array::{Array, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, ListArray, NullArray, StructArray};
 use arrow_schema::DataType;
 use sluis_core::ErrorKind;

@@ -1,3 +1,5 @@
+//! Upserts by key.
+
 use std::collections::BTreeMap;
 
 use arrow_array::{Date32Array, Decimal128Array};

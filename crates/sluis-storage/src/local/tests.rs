@@ -1,3 +1,5 @@
+//! The local storage: the conformance suite, and what only folders of a disk can do.
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;

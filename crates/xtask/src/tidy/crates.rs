@@ -67,8 +67,8 @@ fn rule(name: &str, known: &[&str], dependency: &Value, findings: &mut Vec<Strin
     let other = dependency["name"].as_str().unwrap_or_default();
     let for_tests = dependency["kind"] == "dev";
     let ours = MAY_KNOW.iter().any(|(n, _)| *n == other);
-    // Tests may look further, but the engine's must not know connectors.
-    let tests_may = for_tests && (name != "sluis-core" && (name != "sluis-engine" || other != "sluis-connectors"));
+    // Tests may look further.
+    let tests_may = for_tests && name != "sluis-core";
     if ours && other != "sluis-features" && !known.contains(&other) && !tests_may {
         findings.push(format!("{name}: may not depend on {other} (ARCHITECTURE.md, dependency rule)"));
     }
