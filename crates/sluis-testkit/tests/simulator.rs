@@ -15,14 +15,14 @@ fn world(flaw: Flaw, shape: Shape, changes: &[Change]) -> World {
 const COMES: Change = |files| files.put("in/c", &["6,c1"]);
 const CHANGES: Change = |files| files.put("in/b", &["7,b3", "bad", "8,b4"]);
 
+/// Three crashes: see `sluis-connectors/tests/simulation.rs`, into real files.
 #[test]
-fn three_crashes_at_named_points_lose_and_repeat_nothing() {
-    let one_epoch = Shape { tasks: 1, ..Shape::default() };
-    let runs = every(|c| crash_run(world(Flaw::None, one_epoch, &[]), Faults::points(3), c)).clean("three crashes");
-    assert!(runs > 2_000, "{runs}");
-    let two_epochs = Shape { files_per_epoch: 1, ..one_epoch };
-    let runs = every(|c| crash_run(world(Flaw::None, two_epochs, &[]), Faults::points(2), c)).clean("two crashes");
-    assert!(runs > 500, "{runs}");
+fn two_crashes_at_named_points_lose_and_repeat_nothing() {
+    for files_per_epoch in [1, 2] {
+        let shape = Shape { tasks: 1, files_per_epoch, ..Shape::default() };
+        let runs = every(|c| crash_run(world(Flaw::None, shape, &[]), Faults::points(2), c)).clean("two crashes");
+        assert!(runs > 200, "{runs}");
+    }
 }
 
 #[test]
