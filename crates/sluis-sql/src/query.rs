@@ -61,8 +61,8 @@ async fn select(text: &Text<'_>, mut query: Query, tables: &dyn TableResolver, b
     for (table, provider) in resolved.tables.iter().zip(resolved.providers) {
         catalog.add(table.key.clone(), provider);
     }
-    let plan =
-        catalog.plan(query).and_then(|plan| planner::optimize(plan, true)).map_err(|e| wrong(text.sql, &[Problem::new(None, plain::text(&e))]))?;
+    let plan = deep(|| catalog.plan(query).and_then(|plan| planner::optimize(plan, true)))
+        .map_err(|e| wrong(text.sql, &[Problem::new(None, plain::text(&e))]))?;
     let output = Output::of(&plan);
     let failed = |e| plain::run_error(e, |why| format!("the query cannot be computed: {why}"));
     let rows = engine::run(&plan).await.map_err(failed)?;
