@@ -126,7 +126,7 @@ impl Observer for Bars {
                     at.files += files;
                     at.rows += rows;
                     at.bar.inc(*bytes);
-                    at.bar.set_message(format!("{}/{} files, {} rows", print::count(at.files), print::count(at.of), print::count(at.rows)));
+                    at.bar.set_message(format!("{} of {} files, {} rows", print::count(at.files), print::count(at.of), print::count(at.rows)));
                 }
             }
             Event::Staged { .. } => {
