@@ -142,7 +142,7 @@ fn keys(root: &Value, schema: &Value, registry: &Registry, level: usize) -> Stri
         let links = links(key, registry);
         let below = if links.is_empty() { below(root, about, 0) } else { links };
         if !below.is_empty() {
-            let _ = write!(out, "{below}\n");
+            let _ = writeln!(out, "{below}");
         }
     }
     out

@@ -199,10 +199,10 @@ fn parse(array: &StringArray, to: &DataType) -> Result<ArrayRef> {
 
 fn loses(array: &ArrayRef, row: usize, to: &DataType) -> Error {
     let mut value = Vec::new();
-    if let Ok(cells) = Cells::new(&array.slice(row, 1)) {
-        if !cells.is_null(0) {
-            cells.text(0, &mut value);
-        }
+    if let Ok(cells) = Cells::new(&array.slice(row, 1))
+        && !cells.is_null(0)
+    {
+        cells.text(0, &mut value);
     }
     let mut shown = String::new();
     crate::values::push_excerpt(&mut shown, &value);

@@ -96,7 +96,7 @@ impl Decompressor {
         self.input.len()
     }
 
-    /// Gives it the next compressed bytes; what came before must have been drained by [`Decompressor::next`].
+    /// Gives it the next compressed bytes; what came before must have been drained by [`Decompressor::next_piece`].
     pub fn push(&mut self, input: Bytes) {
         assert!(self.input.is_empty(), "the decompressor has not been drained");
         self.input = input;
@@ -106,7 +106,7 @@ impl Decompressor {
     ///
     /// # Errors
     /// `ErrorKind::CorruptInput` with the position.
-    pub fn next(&mut self) -> Result<Option<Bytes>> {
+    pub fn next_piece(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.input.is_empty() && !self.more {
                 return Ok(None);
@@ -283,7 +283,7 @@ mod tests {
         let mut out = Vec::new();
         for piece in packed.chunks(step) {
             d.push(Bytes::copy_from_slice(piece));
-            while let Some(plain) = d.next()? {
+            while let Some(plain) = d.next_piece()? {
                 assert!(plain.len() <= PIECE);
                 out.extend_from_slice(&plain);
             }

@@ -37,6 +37,8 @@ use sluis_core::FormatDef;
 
 #[cfg(test)]
 mod conforms;
+#[cfg(test)]
+mod hostile;
 
 /// Every format of this build.
 pub fn all() -> Vec<&'static FormatDef> {

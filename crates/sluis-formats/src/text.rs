@@ -132,11 +132,11 @@ impl TextSource {
 
 async fn plain_piece(decompressor: &mut Decompressor) -> Result<Option<Bytes>> {
     if decompressor.is_plain() || decompressor.pending() < WORTH_A_THREAD {
-        return decompressor.next();
+        return decompressor.next_piece();
     }
     let mut moved = std::mem::replace(decompressor, Decompressor::new(Compression::None)?);
     let (moved, piece) = tokio::task::spawn_blocking(move || {
-        let piece = moved.next();
+        let piece = moved.next_piece();
         (moved, piece)
     })
     .await

@@ -49,7 +49,7 @@ pub struct StagedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Staging {
-    /// A hidden file (`_sluis/…​.staged`) to be renamed.
+    /// A hidden file (`_sluis/…​.staged`) to be renamed, or a small hidden object to be written to its place.
     Hidden { path: String },
     /// A multipart upload to be completed: `parts` are the part etags in order; `etag` is what the object will have.
     Multipart { upload: String, parts: Vec<String>, etag: Option<String> },

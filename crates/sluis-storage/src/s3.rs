@@ -1,6 +1,8 @@
 //! S3 and what speaks it: a bucket, or a prefix in one.
 //!
-//! Staged = a multipart upload whose parts are all there and which is not completed; published = completed, which is one step.
+//! Staged = a multipart upload whose parts are all there and which is not completed; published = completed, which is one step. What fits
+//! one part is staged as a hidden object, `_sluis/<scope>/<name>.staged`, and published by writing it to its place, if nothing is there:
+//! that can be done again whatever became of the first try. (MinIO loses the parts of an upload whose completion is cut off in the middle.)
 //! A marker object `_sluis/<scope>/<name>.upload` that names the target is written before an upload is begun, so that `sweep` finds
 //! every upload that was ever begun, also one whose beginner died before it could note its id. `sweep` removes the markers.
 //! Deliberately not here: versions of objects, bucket administration.
@@ -46,6 +48,8 @@ pub struct S3Storage {
     prefix: String,
     root: String,
     largest_copy: u64,
+    /// Whether what fits one part is staged as a hidden object.
+    hides_small: bool,
 }
 
 impl S3Storage {
@@ -101,7 +105,7 @@ impl S3Storage {
         let backoff = Backoff { retries: settings.retries.unwrap_or(6), ..Backoff::default() };
         let client =
             Client { web, credentials: found.credentials, region: found.region, url: bucket_url, bucket: bucket.to_owned(), backoff, sleeper };
-        Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY })
+        Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY, hides_small: true })
     }
 
     /// The key of a path.
@@ -301,20 +305,23 @@ impl Storage for S3Storage {
     }
 
     async fn stage(&self, target: &str, scope: &str, name: &str) -> Result<Box<dyn StagedWriter>> {
-        let marker = self.key(&format!("{HIDDEN}/{}/{name}{}", scope.trim_matches('/'), sweep::MARKER))?;
+        let place = format!("{HIDDEN}/{}/{name}", scope.trim_matches('/'));
+        let marker = self.key(&format!("{place}{}", sweep::MARKER))?;
         Ok(Box::new(Writer {
             storage: self.clone(),
             key: self.key(target)?,
             target: target.to_owned(),
             marker: Some(marker),
+            hidden: Some(format!("{place}{}", sweep::STAGED)).filter(|_| self.hides_small),
             gather: Gather::new(),
             upload: None,
         }))
     }
 
     async fn publish(&self, file: &StagedFile, if_exists: IfExists) -> Result<Published> {
-        let Staging::Multipart { upload, parts, etag } = &file.staging else {
-            return Err(Error::internal(format!("{} was staged in another kind of storage than S3", file.target)));
+        let (upload, parts, etag) = match &file.staging {
+            Staging::Hidden { path } => return self.publish_hidden(path, file, if_exists).await,
+            Staging::Multipart { upload, parts, etag } => (upload, parts, etag),
         };
         let key = self.key(&file.target)?;
         let new = if_exists == IfExists::Fail;
@@ -361,7 +368,7 @@ impl Storage for S3Storage {
 
     async fn create(&self, path: &str) -> Result<Box<dyn StagedWriter>> {
         let key = self.key(path)?;
-        Ok(Box::new(Writer { storage: self.clone(), key, target: path.to_owned(), marker: None, gather: Gather::new(), upload: None }))
+        Ok(Box::new(Writer { storage: self.clone(), key, target: path.to_owned(), marker: None, hidden: None, gather: Gather::new(), upload: None }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -380,6 +387,28 @@ impl Storage for S3Storage {
 }
 
 impl S3Storage {
+    /// Writes a hidden object to its place; then it goes.
+    async fn publish_hidden(&self, hidden: &str, file: &StagedFile, if_exists: IfExists) -> Result<Published> {
+        let bytes = match crate::read_all(self, hidden, None).await {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let before = self.published_before(&self.key(&file.target)?, file.size, None).await;
+                return before.map_err(|e| e.retry(Retry::Never));
+            }
+            Err(e) => return Err(e),
+        };
+        if bytes.len() as u64 != file.size {
+            let message = format!("{} has {} bytes where {} were staged", self.address(hidden), bytes.len(), file.size);
+            return Err(Error::new(ErrorKind::Conflict, message).hint("somebody changed a staged file; the epoch cannot be committed from it"));
+        }
+        let before = if_exists == IfExists::Fail && self.head(&file.target).await?.is_some();
+        self.put(&file.target, bytes, if_exists)
+            .await
+            .map_err(|e| e.hint("the target was changed by someone else; move that object away, or choose another name for the output"))?;
+        sweep::delete(&self.client, &self.key(hidden)?).await?;
+        Ok(if before { Published::Before } else { Published::Now })
+    }
+
     /// A put was refused because there is something: was it we, in a try whose answer was lost?
     async fn already(&self, path: &str, bytes: &Bytes) -> Result<()> {
         let same = match self.head(path).await? {
@@ -396,6 +425,8 @@ struct Writer {
     key: String,
     target: String,
     marker: Option<String>,
+    /// Where it is staged if it is small.
+    hidden: Option<String>,
     gather: Gather,
     upload: Option<Upload>,
 }
@@ -446,6 +477,10 @@ impl StagedWriter for Writer {
             self.storage.put(&self.target, rest, IfExists::Replace).await?;
             let target = std::mem::take(&mut self.target);
             return Ok(StagedFile { staging: Staging::Hidden { path: target.clone() }, target, size });
+        }
+        if let (None, Some(hidden)) = (&self.upload, self.hidden.take()) {
+            self.storage.put(&hidden, rest, IfExists::Replace).await?;
+            return Ok(StagedFile { target: std::mem::take(&mut self.target), size, staging: Staging::Hidden { path: hidden } });
         }
         let upload = self.upload().await?;
         if !rest.is_empty() {

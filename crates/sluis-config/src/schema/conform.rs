@@ -149,7 +149,7 @@ impl<'a> Conform<'a> {
         let complete = |s: &Value| s["required"].as_array().is_none_or(Vec::is_empty);
         let null = all.iter().any(|s| allows(s, "null"));
         match object {
-            Some(object) if complete(object) && !object.get("minProperties").is_some_and(|n| n.as_u64() > Some(0)) => Value::Object(Map::new()),
+            Some(object) if complete(object) && object.get("minProperties").is_none_or(|n| n.as_u64() <= Some(0)) => Value::Object(Map::new()),
             _ if null => Value::Null,
             Some(object) => {
                 let empty = Node { kind: Kind::Map(Vec::new()), span: node.span.clone() };

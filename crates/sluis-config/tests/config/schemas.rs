@@ -46,7 +46,7 @@ fn yaml_of(page: &str) -> String {
 }
 
 fn anchors(page: &str) -> Vec<String> {
-    let headings = page.lines().filter_map(|l| l.starts_with('#').then(|| l.trim_start_matches('#').trim()));
+    let headings = page.lines().filter(|l| l.starts_with('#')).map(|l| l.trim_start_matches('#').trim());
     headings.map(|h| h.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "_- ".contains(*c)).collect::<String>().replace(' ', "-")).collect()
 }
 

@@ -349,10 +349,9 @@ impl Reading {
                 }
             }
         }
-        if c.header.0 == 0 && !c.names.is_empty() {
-            if let Some(lost) = declared.iter().find(|d| !c.names.contains(&d.name)) {
-                mistake(&["columns", &lost.name], format!("`{}` is not among `names`, and the files have no header", lost.name));
-            }
+        let positional = c.header.0 == 0 && !c.names.is_empty();
+        if let Some(lost) = declared.iter().find(|d| positional && !c.names.contains(&d.name)) {
+            mistake(&["columns", &lost.name], format!("`{}` is not among `names`, and the files have no header", lost.name));
         }
         if !mistakes.is_empty() {
             return Err(mistakes);

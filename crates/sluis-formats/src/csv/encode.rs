@@ -79,7 +79,7 @@ struct CsvEncoder {
 
 impl Encoder for CsvEncoder {
     fn write(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let columns = batch.columns().iter().map(|c| Cells::new(c)).collect::<Result<Vec<_>>>()?;
+        let columns = batch.columns().iter().map(Cells::new).collect::<Result<Vec<_>>>()?;
         let style = self.style.clone();
         let mut cell = Vec::new();
         for row in 0..batch.num_rows() {
@@ -101,10 +101,9 @@ impl Encoder for CsvEncoder {
                 }
             }
             // One empty column would be a blank line, which readers may skip.
-            if columns.len() == 1 && matches!(self.text.last(), None | Some(b'\n')) {
-                if let Some(q) = style.quote {
-                    self.text.extend_from_slice(&[q, q]);
-                }
+            let blank = columns.len() == 1 && matches!(self.text.last(), None | Some(b'\n'));
+            if let Some(q) = style.quote.filter(|_| blank) {
+                self.text.extend_from_slice(&[q, q]);
             }
             self.text.push(b'\n');
             if self.text.len() >= CHUNK {

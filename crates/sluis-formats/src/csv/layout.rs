@@ -53,11 +53,13 @@ fn alike(a: &str, b: &str) -> bool {
 }
 
 /// Whether the header is no list of names but a record about the file (`HDR|20240101`), or titles: it has none of the declared names, and
-/// the rows are as long as the declared columns are many, or at any rate not as long as the header. Then the declared columns are all
-/// there are, in their order.
+/// it is as long as the declared columns are many, or it is no header of the first row. Then the declared columns are all there are, in
+/// their order.
 fn by_position(reading: &Reading, names: &[String], width: Option<usize>) -> bool {
     let columns = reading.declared.len();
-    let fits = width.is_none_or(|w| if w == names.len() { w == columns && columns > 1 } else { w == columns || columns > names.len() });
+    // Titles, or a record as long as a row; a single column that is called otherwise is another column.
+    let as_long = names.len() == columns && columns > 1;
+    let fits = as_long || width.is_none_or(|w| w != names.len() && (w == columns || columns > names.len()));
     columns > 0 && reading.names.is_empty() && fits && !names.iter().any(|n| reading.declared.iter().any(|d| alike(&d.name, n)))
 }
 

@@ -238,8 +238,7 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
         }
         self.walk.seek(from);
         begin_record!(from);
-        loop {
-            let Some(at) = self.walk.next() else { break };
+        while let Some(at) = self.walk.next() {
             let b = bytes[at];
             if b == delimiter && (!GENERAL || self.is_delimiter(at)) {
                 sink.field(field, closed.take().unwrap_or(at));

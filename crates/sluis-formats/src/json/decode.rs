@@ -152,7 +152,7 @@ impl<'a> Table<'a> {
             expected = i + 1;
             let rows = self.rows;
             let (name, column) = &mut self.columns[i];
-            if column.len() > rows {
+            if column.count() > rows {
                 return Err(parser.wrong(&format!("`{name}` is there twice")));
             }
             column.take(parser).map_err(|e| within(e, name.as_bytes()))?;

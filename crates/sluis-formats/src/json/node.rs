@@ -49,7 +49,7 @@ impl Node {
     }
 
     /// Values taken so far.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.length
     }
 
@@ -58,7 +58,7 @@ impl Node {
         match &mut self.shape {
             Shape::Scalar(_, values) => values.push_default(),
             Shape::Struct(_, children, _) => children.iter_mut().for_each(Node::push_null),
-            Shape::List(_, item, offsets) => offsets.push(item.len() as i32),
+            Shape::List(_, item, offsets) => offsets.push(item.count() as i32),
         }
         self.nulls.append_null();
         self.length += 1;
@@ -89,7 +89,7 @@ impl Node {
             }
             Shape::List(_, item, offsets) => {
                 let result = items(item, parser);
-                offsets.push(item.len() as i32);
+                offsets.push(item.count() as i32);
                 (matches!(result, Ok(true)), result.map(|_| ()))
             }
         };
@@ -160,7 +160,7 @@ fn fields(children: &mut [Node], index: &HashMap<Vec<u8>, usize>, length: usize,
             }
             return Err(Bad::Unexpected(vec![String::from_utf8_lossy(name).into_owned()]));
         };
-        if children[i].len() > length {
+        if children[i].count() > length {
             return Err(parser.wrong(&format!("`{}` is there twice", String::from_utf8_lossy(name))));
         }
         children[i].take(parser).map_err(|e| within(e, name))?;

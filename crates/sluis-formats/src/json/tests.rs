@@ -30,7 +30,7 @@ struct Read {
 async fn read_file(format: &dyn FileFormat, file: Arc<dyn RawFile>, schema: Option<SchemaRef>) -> Read {
     let schema = match schema {
         Some(s) => s,
-        None => format.infer(&[file.clone()], None).await.unwrap(),
+        None => format.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
     let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: true };
     let mut stream = format.read(file, &options).await.unwrap();

@@ -38,7 +38,7 @@ async fn read(bytes: impl Into<Bytes>, schema: Option<SchemaRef>, threads: usize
     let file = memory_file("/data/f.parquet", bytes.into());
     let schema = match schema {
         Some(s) => s,
-        None => Parquet.infer(&[file.clone()], None).await.unwrap(),
+        None => Parquet.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
     let options = ReadOptions { schema: schema.clone(), batch_rows: 1000, threads, keep_origins: true };
     (schema, Parquet.read(file, &options).await.unwrap().collect().await)

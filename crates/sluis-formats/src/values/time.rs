@@ -69,8 +69,8 @@ pub fn timestamp(raw: &[u8]) -> Option<(i64, Offset)> {
         return None;
     }
     let (hour, minute, second, rest) = match rest {
-        &[h1, h2, b':', m1, m2, b':', s1, s2, ref rest @ ..] => (two(h1, h2)?, two(m1, m2)?, two(s1, s2)?, rest),
-        &[h1, h2, b':', m1, m2, ref rest @ ..] => (two(h1, h2)?, two(m1, m2)?, 0, rest),
+        [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] => (two(*h1, *h2)?, two(*m1, *m2)?, two(*s1, *s2)?, rest),
+        [h1, h2, b':', m1, m2, rest @ ..] => (two(*h1, *h2)?, two(*m1, *m2)?, 0, rest),
         _ => return None,
     };
     if hour > 23 || minute > 59 || second > 59 {
@@ -97,8 +97,8 @@ pub fn fraction(raw: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let mut micros = 0_i64;
-    for i in 0..6 {
-        micros = micros * 10 + if i < n { i64::from(raw[i] - b'0') } else { 0 };
+    for digit in raw[..n].iter().chain(std::iter::repeat(&b'0')).take(6) {
+        micros = micros * 10 + i64::from(digit - b'0');
     }
     Some((micros, &raw[n..]))
 }
@@ -114,9 +114,9 @@ pub fn offset(raw: &[u8]) -> Option<(i32, &[u8])> {
         _ => return None,
     };
     let (hours, minutes, rest) = match rest {
-        &[h1, h2, b':', m1, m2, ref rest @ ..] => (two(h1, h2)?, two(m1, m2)?, rest),
-        &[h1, h2, m1, m2, ref rest @ ..] if m1.is_ascii_digit() => (two(h1, h2)?, two(m1, m2)?, rest),
-        &[h1, h2, ref rest @ ..] => (two(h1, h2)?, 0, rest),
+        [h1, h2, b':', m1, m2, rest @ ..] => (two(*h1, *h2)?, two(*m1, *m2)?, rest),
+        [h1, h2, m1, m2, rest @ ..] if m1.is_ascii_digit() => (two(*h1, *h2)?, two(*m1, *m2)?, rest),
+        [h1, h2, rest @ ..] => (two(*h1, *h2)?, 0, rest),
         _ => return None,
     };
     if hours > 18 || minutes > 59 {

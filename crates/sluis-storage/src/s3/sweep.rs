@@ -1,7 +1,8 @@
 //! Markers of uploads that were begun, and their removal together with the uploads that nobody will complete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::Method;
@@ -14,6 +15,8 @@ use crate::{StagedFile, Staging, Storage};
 
 /// What a marker's name ends with.
 pub(super) const MARKER: &str = ".upload";
+/// What a small staged object's name ends with.
+pub(super) const STAGED: &str = ".staged";
 /// Markers worked on at once.
 const AT_ONCE: usize = 8;
 
@@ -81,7 +84,8 @@ async fn open(client: &Client, key: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Aborts what was begun under the scope and is not kept; removes markers whose uploads are gone. Counts the aborted ones.
+/// Aborts what was begun under the scope and is not kept, removes hidden objects that are not kept, and markers whose uploads are gone.
+/// Counts the uploads and objects.
 pub(super) async fn sweep(storage: &S3Storage, scope_prefix: &str, keep: &[StagedFile]) -> Result<u64> {
     let kept: Vec<(String, &str)> = keep
         .iter()
@@ -90,9 +94,27 @@ pub(super) async fn sweep(storage: &S3Storage, scope_prefix: &str, keep: &[Stage
             Staging::Hidden { .. } => None,
         })
         .collect::<Result<_>>()?;
+    let hidden: HashSet<&str> = keep
+        .iter()
+        .filter_map(|f| match &f.staging {
+            Staging::Hidden { path } => Some(path.as_str()),
+            Staging::Multipart { .. } => None,
+        })
+        .collect();
     let folder = format!("{HIDDEN}/{}", scope_prefix.trim_matches('/'));
-    let markers = storage.list(&folder, None).try_filter(|entry| std::future::ready(entry.path.ends_with(MARKER)));
-    let keys = markers.map(|marker| async move { key_of(storage, marker?.path).await });
+    let small = AtomicU64::new(0);
+    let found = storage.list(&folder, None).try_filter(|entry| {
+        std::future::ready(entry.path.ends_with(MARKER) || (entry.path.ends_with(STAGED) && !hidden.contains(entry.path.as_str())))
+    });
+    let keys = found.map(|found| async {
+        let path = found?.path;
+        if path.ends_with(MARKER) {
+            return key_of(storage, path).await;
+        }
+        delete(&storage.client, &storage.key(&path)?).await?;
+        small.fetch_add(1, Ordering::Relaxed);
+        Ok(None)
+    });
     // Several attempts may have begun uploads of one key.
     let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut keys = pin!(keys.buffer_unordered(AT_ONCE));
@@ -107,7 +129,7 @@ pub(super) async fn sweep(storage: &S3Storage, scope_prefix: &str, keep: &[Stage
             async move { one(&storage.client, &key, &markers, &kept).await }
         })
         .buffer_unordered(AT_ONCE)
-        .try_fold(0, |sum, n| std::future::ready(Ok(sum + n)))
+        .try_fold(small.load(Ordering::Relaxed), |sum, n| std::future::ready(Ok(sum + n)))
         .await
 }
 
