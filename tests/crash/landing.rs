@@ -44,7 +44,7 @@ impl Landing {
         for row in 0..ROWS {
             text.push_str(&format!("{},w{n}\n", n * ROWS + row));
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             text.push_str("bad,row\n");
         }
         let (hidden, name) = (self.path().join(format!("in/.{n}.tmp")), self.path().join(format!("in/{n:05}.csv")));

@@ -44,7 +44,7 @@ fn cell(value: &Value) -> String {
 impl Target for Files {
     fn sink(&self, name: &SinkName, process: &Process) -> Arc<dyn Sink> {
         let settings = json!({ "url": "out", "format": "json", "roll": { "rows": 2 } });
-        let settings = Settings::parse(&settings).ok().expect("settings");
+        let settings = Settings::parse(&settings).unwrap_or_else(|_| panic!("settings"));
         let storage = Arc::new(SimStorage::new(self.storage.clone(), process.clone()));
         Arc::new(FilesSink::new("sim", name, storage, settings, self.replaces).expect("a files target"))
     }
