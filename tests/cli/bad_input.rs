@@ -205,3 +205,24 @@ fn a_reader_that_goes_away_is_no_error() {
     let s = sandbox();
     s.sh("sluis schema | head -n 1").expect(0, &["{"]);
 }
+
+#[test]
+fn replacing_is_refused_where_earlier_rows_stand_among_others() {
+    let s = sandbox();
+    let into = "into:\n  table: { name: t }\n  files: { url: out/, format: csv }\n";
+    let pipeline = |policy: &str| format!("from:\n  files: {{ url: in/, on_overwrite: {policy} }}\n  csv: {{ columns: {{ id: bigint }} }}\n{into}");
+    s.file("load.yaml", pipeline("fail")).file("in/b.csv", "id\n3\n");
+    s.sluis("run load.yaml").expect(0, &["3 written"]);
+    s.file("load.yaml", pipeline("replace")).file("in/c.csv", "id\n4\n");
+    s.sluis("run load.yaml").expect(0, &["1 row read, 1 written"]);
+    s.file("in/a.csv", "id\n10\n20\n30\n");
+    s.sluis("run load.yaml").expect(1, &["in/a.csv", "landed before `on_overwrite: replace` was set", "hint:"]);
+    assert_eq!(ids(&s), [1, 2, 3, 4]);
+    // What landed since can be replaced.
+    s.file("in/a.csv", "id\n1\n2\n").file("load.yaml", pipeline("ignore"));
+    s.sluis("run load.yaml").expect(0, &[]);
+    std::fs::remove_file(s.path("in/a.csv")).unwrap();
+    s.file("load.yaml", pipeline("replace")).file("in/c.csv", "id\n41\n42\n");
+    s.sluis("run load.yaml").expect(0, &["2 written"]);
+    assert_eq!(ids(&s), [1, 2, 3, 41, 42]);
+}

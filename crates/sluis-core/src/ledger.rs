@@ -72,6 +72,8 @@ pub struct KnownFile {
     /// A person asked for this file once more (`rewind`, `backfill --again`): whatever the policy for overwritten files says, it counts
     /// as new, and where the policy is `replace` its earlier rows leave. `landed` is false then.
     pub again: bool,
+    /// Rows of this path may stand in the targets among others', where nothing can take them away: a version landed without `Split::apart`.
+    pub mixed: bool,
 }
 
 /// The history of file versions of one pipeline, for `discover`.

@@ -50,6 +50,9 @@ pub struct Split {
     /// An older version of this file was landed before and its rows must leave as these arrive (`on_overwrite: replace`).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub replaces: bool,
+    /// Targets keep this file's rows apart from others', so that its next version can take their place (`on_overwrite: replace`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub apart: bool,
     /// What else the source needs; opaque to the engine.
     #[serde(skip_serializing_if = "serde_json::Value::is_null", default)]
     pub detail: serde_json::Value,

@@ -129,6 +129,7 @@ async fn epoch(ledger: &dyn LedgerStore, lease: &Lease, epoch: Epoch, from: Chec
         file: Some(file),
         constants: [("day".to_owned(), "2024-06-01".to_owned())].into(),
         replaces: false,
+        apart: false,
         detail: Value::Null,
     };
     let rows = RowCounts { read: 400, written: 399, rejected: 1, ..RowCounts::default() };

@@ -171,7 +171,7 @@ fn within_budget(drive: &Drive, rows: &RowCounts) -> Result<()> {
     match (drive.job.budget)(rows) {
         None => Ok(()),
         Some(sentence) => Err(Error::new(ErrorKind::Budget, sentence)
-            .hint("nothing was committed; mend the files, or raise `budget`, and run again: the epoch is redone")),
+            .hint("nothing was committed; mend the files, or raise `fail_if`, and run again: the epoch is redone")),
     }
 }
 
@@ -188,6 +188,7 @@ mod tests {
             file: Some(FileVersion { path: "/f".into(), size, modified: None, etag: None }),
             constants: BTreeMap::new(),
             replaces: false,
+            apart: false,
             detail: serde_json::Value::Null,
         }
     }

@@ -285,6 +285,7 @@ impl World {
                 landed: !changed && !again,
                 landed_before: before || read,
                 again,
+                mixed: false,
             });
         }
         known

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use sluis_core::{Checkpoint, Discovery, EpochLimits, Error, ErrorKind, FileHistory, FileVersion, LaneShard, PartitionId, Position, Result, Split};
 
 use super::candidates::{Candidate, Candidates, fitting};
-use super::config::{Metadata, Start};
+use super::config::{Metadata, OnOverwrite, Start};
 use super::judge::same;
 use super::notes::{Kind, Notes};
 use super::pattern::Matched;
@@ -219,6 +219,7 @@ fn splits(source: &FilesSource, from: &Checkpoint, taken: Vec<Candidate>, phase:
             constants: source.constants(&c),
             file: Some(if matches!(phase, Phase::Baseline(_)) { judge::pass_over(c.version) } else { c.version }),
             replaces: c.replaces,
+            apart: source.settings.on_overwrite == OnOverwrite::Replace,
             detail: serde_json::Value::Null,
         });
     }
@@ -241,6 +242,7 @@ fn splits(source: &FilesSource, from: &Checkpoint, taken: Vec<Candidate>, phase:
                 file: None,
                 constants: Default::default(),
                 replaces: false,
+                apart: false,
                 detail: serde_json::Value::Null,
             });
             to.set(start, done);

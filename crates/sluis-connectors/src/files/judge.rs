@@ -112,7 +112,7 @@ mod tests {
         FileVersion { path: "/f".into(), size, modified: DateTime::<Utc>::from_timestamp(second, 0), etag: etag.map(str::to_owned) }
     }
     fn known(version: FileVersion, landed: bool, landed_before: bool) -> KnownFile {
-        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false }
+        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sluis_storage::Entry;
 
 use super::candidates::{Candidate, Candidates};
 use super::config::Start;
-use super::judge::{Verdict, hash, judge, overwritten};
+use super::judge::{Verdict, hash, judge, overwritten, passed_over};
 use super::manifest::{self, Listed};
 use super::notes::{Kind, Notes};
 use super::pattern::{Matched, moment};
@@ -278,6 +278,7 @@ impl Scan<'_> {
             (verdict, _) => verdict,
         };
         match verdict {
+            Verdict::Take { replaces: true } if known.is_some_and(cannot_leave) => Err(mixed(version)),
             Verdict::Take { replaces } => Ok(Some(replaces)),
             Verdict::Ignore => {
                 self.notes.add(Kind::Overwritten, || version.path.clone());
@@ -309,6 +310,19 @@ async fn heads(place: &Place, paths: Vec<String>) -> Result<Vec<Option<Entry>>> 
         async move { storage.head(&path).await }
     };
     stream::iter(paths.into_iter().map(head)).buffered(AT_ONCE).try_collect().await
+}
+
+/// Whether rows of a file that landed may stand where a new version cannot take their place.
+fn cannot_leave(known: &KnownFile) -> bool {
+    known.mixed && known.version.size > 0 && !passed_over(&known.version)
+}
+
+fn mixed(version: &FileVersion) -> Error {
+    let message = format!("{} is there in a new version, and its earlier rows landed before `on_overwrite: replace` was set", version.path);
+    Error::new(ErrorKind::Conflict, format!("{message}: they stand among other files' rows and cannot be taken away")).hint(
+        "put back the `on_overwrite` that was there; or give the pipeline another `name` and its targets other places, so that all files land anew \
+         and each can be replaced from then on",
+    )
 }
 
 fn conflict(version: &FileVersion, known: Option<&KnownFile>) -> Error {

@@ -21,6 +21,8 @@ pub const CHANGED: i64 = 1;
 pub const CORRUPT: i64 = 2;
 /// An older version landed rows.
 pub const EARLIER_LANDED: i64 = 4;
+/// Rows of this or an earlier version may stand among others' (`KnownFile::mixed`).
+pub const MIXED: i64 = 8;
 
 /// A path cut after its last `/`.
 pub fn cut(path: &str) -> (&str, &str) {
@@ -74,17 +76,19 @@ pub fn plan(c: &Connection, head: &Head, planned: &Planned) -> Step<()> {
          values (?1, ?2, 1 + coalesce((select max(n) from earlier where dir = ?1 and name = ?2), 0), ?3, ?4)",
     )?;
     let epoch = planned.epoch.0 as i64;
-    for version in planned.splits.iter().filter_map(|s| s.file.as_ref()) {
+    for (version, apart) in planned.splits.iter().filter_map(|s| Some((s.file.as_ref()?, s.apart))) {
+        let mixed = if apart { 0 } else { MIXED };
         let (dir, name) = cut(&version.path);
         let dir = dirs.find_or_add(dir)?;
         let before: Option<(i64, i64, i64)> = find.query_row(params![dir, name], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
         let flags = match before {
-            None => 0,
+            None => mixed,
             // Several splits of one file.
             Some((lane, at, _)) if (lane, at) == (head.id, epoch) => continue,
             Some((lane, at, flags)) => {
                 keep.execute(params![dir, name, lane, at])?;
-                if flags & (CHANGED | CORRUPT) == 0 { EARLIER_LANDED } else { flags & EARLIER_LANDED }
+                let landed = if flags & (CHANGED | CORRUPT) == 0 { EARLIER_LANDED } else { flags & EARLIER_LANDED };
+                landed | mixed | if landed == 0 { 0 } else { flags & MIXED }
             }
         };
         let statement = if before.is_none() { &mut add } else { &mut renew };
@@ -205,6 +209,7 @@ impl Lanes {
             landed: taken && !again,
             landed_before: read || flags & EARLIER_LANDED != 0,
             again,
+            mixed: flags & MIXED != 0,
         })
     }
 }

@@ -19,6 +19,7 @@ fn planned(files: u64) -> Planned {
         file: Some(FileVersion { path: format!("/folder/{}", uuid::Uuid::new_v4()), size: n, modified: None, etag: None }),
         constants: Default::default(),
         replaces: false,
+        apart: false,
         detail: serde_json::Value::Null,
     };
     let mut to = Checkpoint::default();

@@ -258,6 +258,7 @@ mod tests {
             file: None,
             constants: constants.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             replaces: false,
+            apart: false,
             detail: serde_json::Value::Null,
         }
     }

@@ -59,6 +59,7 @@ mod tests {
             file: Some(file),
             constants: BTreeMap::from([("day".into(), "2024-02-29".into())]),
             replaces: true,
+            apart: false,
             detail: serde_json::json!({ "a": 1 }),
         };
         let spec = TaskSpec {

@@ -104,6 +104,7 @@ impl Source for FakeSource {
                 file: Some(version),
                 constants: constants.map(|f| (f.name().clone(), name.to_owned())).collect(),
                 replaces: known.is_some_and(|k| k.landed_before),
+                apart: false,
                 detail: serde_json::Value::Null,
             });
         }

@@ -59,6 +59,7 @@ pub async fn all(fresh: Fresh<'_>) {
     generations_are_given_once(&world()).await;
     the_history_follows_the_records(&world()).await;
     the_history_knows_what_an_overwritten_file_was(&world()).await;
+    the_history_knows_whose_rows_stand_among_others(&world()).await;
     the_history_answers_in_the_order_asked(&world()).await;
     the_history_belongs_to_the_pipeline(&world()).await;
     many_callers_at_once(&world()).await;
@@ -149,6 +150,7 @@ pub fn planned(epoch: u64, generation: Generation, from: &Checkpoint, files: Vec
         file: Some(file),
         constants: BTreeMap::from([("day".into(), "2024-06-01".into())]),
         replaces: false,
+        apart: true,
         detail: json!({"n": i}),
     };
     let to = at(begin + files.len() as u64);
@@ -456,7 +458,7 @@ async fn the_history_follows_the_records(w: &World) {
     let p = planned(1, lease.generation, &at(0), files.to_vec());
     w.win(p.clone()).await;
     let known = |file: &FileVersion, landed, landed_before| {
-        Some(KnownFile { version: file.clone(), lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false })
+        Some(KnownFile { version: file.clone(), lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false })
     };
     for file in &files {
         assert_eq!(w.known(&file.path).await, known(file, true, false), "it is taken, and has landed nothing");
@@ -469,6 +471,23 @@ async fn the_history_follows_the_records(w: &World) {
         assert_eq!(w.known("/d/corrupt").await, known(&files[2], true, false), "it is done with, and landed no rows");
         w.create(committed(&s)).await.expect("won, then lost");
     }
+}
+
+async fn the_history_knows_whose_rows_stand_among_others(w: &World) {
+    let lease = w.lease().await;
+    let files = [version("/d/mixed", 2), version("/d/never_read", 3)];
+    let mut p = planned(1, lease.generation, &at(0), files.to_vec());
+    p.splits.iter_mut().for_each(|split| split.apart = false);
+    w.win(p.clone()).await;
+    let s = staged(&p, vec![Outcome::Read, Outcome::Changed("it is gone".into())]);
+    w.win(s.clone()).await;
+    w.win(committed(&s)).await;
+    let mixed = async |path: &str| w.known(path).await.map(|known| known.mixed);
+    assert_eq!(mixed("/d/mixed").await, Some(true));
+    let p = planned(2, lease.generation, &p.to, vec![version("/d/mixed", 4), version("/d/never_read", 5)]);
+    w.win(p).await;
+    assert_eq!(mixed("/d/mixed").await, Some(true), "the earlier version's rows are there");
+    assert_eq!(mixed("/d/never_read").await, Some(false), "it had none");
 }
 
 async fn the_history_knows_what_an_overwritten_file_was(w: &World) {

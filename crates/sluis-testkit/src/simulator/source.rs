@@ -160,6 +160,7 @@ impl Source for MemorySource {
                 file: Some(file),
                 constants: BTreeMap::new(),
                 replaces,
+                apart: false,
                 detail: serde_json::Value::Null,
             });
         }

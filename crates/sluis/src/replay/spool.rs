@@ -154,6 +154,7 @@ async fn original(parts: &Parts, ledger: &SqliteLedger, group: &Group) -> Result
         file: Some(version),
         constants: BTreeMap::new(),
         replaces: false,
+        apart: false,
         detail: Value::Null,
     };
     match parts.source()?.open(&split).await? {

@@ -63,7 +63,8 @@ impl History {
         let mut files = self.files.lock().unwrap();
         for version in splits.iter().filter_map(|s| s.file.clone()) {
             let landed_before = files.get(&version.path).is_some_and(|k| k.landed_before) || landed;
-            let known = KnownFile { lane: "main".into(), epoch: Epoch(*epochs), landed, landed_before, again: false, version: version.clone() };
+            let known =
+                KnownFile { lane: "main".into(), epoch: Epoch(*epochs), landed, landed_before, again: false, mixed: false, version: version.clone() };
             files.insert(version.path, known);
         }
     }
