@@ -120,7 +120,8 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
             return Ok(receipt(json!({ "table": table.name().to_string(), "snapshot": done, "rows": rows }), true));
         }
         crash::point("sink.before_publish")?;
-        table.unsure().insert(key.lane.lane.clone());
+        // What an earlier try left stays to be looked for.
+        let sure = table.unsure().insert(key.lane.lane.clone());
         let plan = plan(table, &version, key, &files, replaced).await?;
         let written = plan.written.clone();
         let attempt = make(table, &version, key, plan, &print).await?;
@@ -132,7 +133,9 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         crash::point("sink.mid_publish")?;
         if table.lake.catalog().swap(table.name(), &version.location, &attempt.next.location).await? {
             crash::point("sink.after_publish")?;
-            table.unsure().remove(&key.lane.lane);
+            if sure {
+                table.unsure().remove(&key.lane.lane);
+            }
             let Try { next, expired_logs, expired, snapshot, removed, .. } = attempt;
             let next = Arc::new(next);
             table.lake.remember(&next);
@@ -148,7 +151,9 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         for location in attempt.made.iter().map(|m| &m.location).chain(&written) {
             table.lake.storage().delete(&table.lake.path(location)?).await?;
         }
-        table.unsure().remove(&key.lane.lane);
+        if sure {
+            table.unsure().remove(&key.lane.lane);
+        }
     }
     Err(busy(table.name()))
 }

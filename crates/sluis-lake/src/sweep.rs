@@ -1,7 +1,8 @@
 //! Leftovers: data files of attempts that did not win, and metadata of commits that did not.
 //!
 //! Files say by their names whose they are. A process looks at everything since the last complete sweep once (a table property tells where
-//! that was), then only at each epoch as it is committed. Deliberately not here: old snapshots (`expire`).
+//! that was), then only at each epoch as it is committed. At the metadata it looks in its first two sweeps of a lane (the first may be of the
+//! epoch before the one that an earlier process died in) and after tries that failed. Deliberately not here: old snapshots (`expire`).
 //! Guarantees: a file that a snapshot lists, or that `keep` names, is never removed; files of other lanes, targets and later epochs neither.
 
 use std::collections::{BTreeMap, HashSet};
@@ -32,6 +33,9 @@ pub async fn sweep(table: &Table, up_to: &CommitKey, keep: &[Committable]) -> Re
         if known.is_none() || table.unsure().contains(lane) {
             metadata(table, &version, up_to, from).await?;
             table.unsure().remove(lane);
+        }
+        if known.is_none() {
+            table.unsure().insert(lane.clone());
         }
         table.swept().insert(lane.clone(), up_to.epoch.0);
     }
