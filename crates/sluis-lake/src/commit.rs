@@ -16,14 +16,14 @@ use iceberg::spec::{
     TableMetadataBuilder,
 };
 use serde_json::json;
-use sluis_core::{CommitKey, Error, ErrorKind, Receipt, Result, StagedEpoch, crash};
+use sluis_core::{CommitKey, Epoch, Error, ErrorKind, LaneId, Receipt, Result, StagedEpoch, crash};
 use uuid::Uuid;
 
 use crate::facts::Facts;
 use crate::lake::{Lake, Version};
 use crate::manifest::{self, Item, Made};
 use crate::remove::{self, Gone, Removed};
-use crate::table::{DELETE_AFTER_COMMIT, Mode, TRIES, Table, build, busy, changed, encode, metadata_location, next_number};
+use crate::table::{Mode, NO_LANE, TRIES, Table, build, busy, changed, deletes_old_metadata, encode, metadata_location, next_number};
 use crate::work::hash;
 use crate::{expire, upsert};
 
@@ -45,6 +45,16 @@ pub(crate) fn attempt_id(key: &CommitKey) -> Uuid {
     bytes[..6].copy_from_slice(&lane_mark(key));
     bytes[9..13].copy_from_slice(&(key.epoch.0 as u32).to_be_bytes());
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// As [`attempt_id`], for metadata that create or widen a table: they are of a target, of no lane.
+pub(crate) fn prepared_id(table: &Table) -> Uuid {
+    attempt_id(&prepared(table))
+}
+
+/// Stands in for the commit key of such metadata.
+pub(crate) fn prepared(table: &Table) -> CommitKey {
+    CommitKey { lane: LaneId::new(table.pipeline.as_str(), NO_LANE), sink: table.sink.clone(), epoch: Epoch(0) }
 }
 
 fn lane_mark(key: &CommitKey) -> [u8; 6] {
@@ -399,7 +409,7 @@ fn totals(metadata: &TableMetadata, (files, rows, bytes): (u64, u64, u64), remov
 
 /// Removes metadata files that are in no log any more. A failure costs some bytes and is only logged.
 pub(crate) async fn forget_metadata(lake: &Lake, metadata: &TableMetadata, logs: &[MetadataLog]) {
-    if metadata.properties().get(DELETE_AFTER_COMMIT).is_none_or(|v| v != "true") {
+    if !deletes_old_metadata(metadata) {
         return;
     }
     for log in logs {

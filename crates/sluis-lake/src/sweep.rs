@@ -7,14 +7,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use iceberg::spec::TableMetadata;
 use sluis_core::{CommitKey, Committable, Result, crash};
+use sluis_storage::read_all;
 use uuid::Uuid;
 
-use crate::commit::{ancestors, epoch_in, epoch_of, property as commit_property};
+use crate::commit::{ancestors, epoch_in, epoch_of, prepared, property as commit_property};
 use crate::facts::Facts;
 use crate::lake::Version;
 use crate::manifest;
-use crate::table::{Mode, Table};
+use crate::table::{Mode, NO_LANE, Table, deletes_old_metadata, number};
 
 /// The table property that says up to which epoch a lane has been swept.
 pub(crate) fn property(key: &CommitKey) -> String {
@@ -30,9 +32,10 @@ pub async fn sweep(table: &Table, up_to: &CommitKey, keep: &[Committable]) -> Re
     let from = known.unwrap_or_else(said);
     if from < up_to.epoch.0 {
         data(table, &version, up_to, from, keep).await?;
-        if known.is_none() || table.unsure().contains(lane) {
+        if known.is_none() || table.unsure().contains(lane) || table.unsure().contains(NO_LANE) {
             metadata(table, &version, up_to, from).await?;
             table.unsure().remove(lane);
+            table.unsure().remove(NO_LANE);
         }
         if known.is_none() {
             table.unsure().insert(lane.clone());
@@ -93,23 +96,65 @@ async fn listed(table: &Table, version: &Version, key: &CommitKey, epoch: u64) -
     Ok(listed)
 }
 
-/// Metadata files, manifests and lists of commits of this lane that lost a race or died before their swap.
+/// Metadata files, manifests and lists of commits of this lane that lost a race or died before their swap; metadata files of creations and
+/// widenings that did, and those that left the log.
 async fn metadata(table: &Table, version: &Version, up_to: &CommitKey, from: u64) -> Result<()> {
     let property = commit_property(up_to);
     let winners: BTreeMap<u32, Uuid> =
         ancestors(&version.metadata).filter_map(|s| Some((epoch_in(s, &property)? as u32, id_in(s.manifest_list())?))).collect();
     let folder = table.lake.path(&format!("{}/metadata", version.metadata.location()))?;
     let (files, _) = table.lake.storage().list_folder(&folder).await?;
+    let (log, prepared) = (Log::of(version), prepared(table));
     for entry in files {
         let Some(id) = id_in(&entry.path) else { continue };
-        let Some(epoch) = epoch_of(&id, up_to) else { continue };
-        let open = u64::from(epoch) > from && u64::from(epoch) <= up_to.epoch.0;
-        if open && winners.get(&epoch).is_some_and(|winner| *winner != id) {
+        let epoch = epoch_of(&id, up_to);
+        if epoch.or_else(|| epoch_of(&id, &prepared)).is_none() {
+            continue;
+        }
+        let lost = epoch.is_some_and(|epoch| {
+            let open = u64::from(epoch) > from && u64::from(epoch) <= up_to.epoch.0;
+            open && winners.get(&epoch).is_some_and(|winner| *winner != id)
+        });
+        if lost || (log.as_ref().is_some_and(|l| l.is_past(&entry.path)) && !of_another_table(table, version, &entry.path).await?) {
             tracing::debug!(file = entry.path, "swept");
             table.lake.storage().delete(&entry.path).await?;
         }
     }
     Ok(())
+}
+
+/// Which metadata files can be the table's, now or later.
+struct Log {
+    named: HashSet<String>,
+    oldest: u64,
+    current: u64,
+}
+
+impl Log {
+    fn of(version: &Version) -> Option<Log> {
+        let file = |location: &str| location.rsplit('/').next().unwrap_or_default().to_owned();
+        let current = number(&version.location)?;
+        let log = version.metadata.metadata_log();
+        // Those before the log may be kept on purpose.
+        let oldest = if deletes_old_metadata(&version.metadata) { 0 } else { log.first().map_or(Some(0), |l| number(&l.metadata_file))? };
+        let named = log.iter().map(|l| file(&l.metadata_file)).chain([file(&version.location)]).collect();
+        Some(Log { named, oldest, current })
+    }
+
+    /// Whether a metadata file is out of use for good. A swap takes the number after that of the pointer it replaces, and a pointer never
+    /// comes back: whoever wrote a file with the current number or a smaller one has lost, or will when it swaps.
+    fn is_past(&self, path: &str) -> bool {
+        let open = number(path).is_some_and(|n| n >= self.oldest && n <= self.current);
+        open && path.rsplit('/').next().is_some_and(|name| !self.named.contains(name))
+    }
+}
+
+/// Whether metadata are of a table that had this name before, and has rows.
+async fn of_another_table(table: &Table, version: &Version, path: &str) -> Result<bool> {
+    let bytes = read_all(table.lake.storage().as_ref(), path, None).await?;
+    // Torn ones are nobody's.
+    let metadata = serde_json::from_slice::<TableMetadata>(&bytes).ok();
+    Ok(metadata.is_some_and(|m| m.uuid() != version.metadata.uuid() && m.current_snapshot().is_some()))
 }
 
 /// The id of the try of a commit in the name of one of its files.

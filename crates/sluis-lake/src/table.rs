@@ -25,7 +25,10 @@ const EPOCHS_PER_FOLDER: u64 = 64;
 /// How often a change of the table's metadata is tried while others change it, too.
 pub(crate) const TRIES: u32 = 100;
 const PREVIOUS_VERSIONS: &str = "write.metadata.previous-versions-max";
-pub(crate) const DELETE_AFTER_COMMIT: &str = "write.metadata.delete-after-commit.enabled";
+const DELETE_AFTER_COMMIT: &str = "write.metadata.delete-after-commit.enabled";
+
+/// In `unsure`: a creation or widening, which is of no lane.
+pub(crate) const NO_LANE: &str = "";
 
 /// What a commit does to the rows that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +122,7 @@ impl Table {
         &self.settings.name
     }
 
-    /// Creates the table, or widens it for `columns`. Gives the version that holds them.
-    pub(crate) async fn prepare(&self, columns: &SchemaRef) -> Result<Arc<Version>> {
+    async fn prepared(&self, columns: &SchemaRef) -> Result<Arc<Version>> {
         let name = self.name().to_string();
         for _ in 0..TRIES {
             let Some(version) = self.lake.load(self.name()).await? else {
@@ -142,7 +144,7 @@ impl Table {
                 .add_current_schema(grown)
                 .and_then(TableMetadataBuilder::build)
                 .map_err(|e| Error::config(format!("table `{name}` cannot take the new columns: {}", e.message())).source(e))?;
-            let id = Uuid::new_v4();
+            let id = commit::prepared_id(self);
             let next = Version {
                 name: self.name().clone(),
                 location: metadata_location(metadata.location(), next_number(&version.location), &id),
@@ -160,6 +162,15 @@ impl Table {
             self.lake.storage().delete(&self.lake.path(&next.location)?).await?;
         }
         Err(busy(self.name()))
+    }
+
+    /// Creates the table, or widens it for `columns`. Gives the version that holds them.
+    pub(crate) async fn prepare(&self, columns: &SchemaRef) -> Result<Arc<Version>> {
+        let prepared = self.prepared(columns).await;
+        if prepared.is_err() {
+            self.unsure().insert(NO_LANE.to_owned());
+        }
+        prepared
     }
 
     async fn create(&self, columns: &SchemaRef) -> Result<Option<Arc<Version>>> {
@@ -182,7 +193,7 @@ impl Table {
             .map_err(|e| Error::config(format!("table `{name}` cannot be created: {}", e.message())).source(e))?;
         let made = Arc::new(Version {
             name: self.name().clone(),
-            location: metadata_location(&location, 0, &Uuid::new_v4()),
+            location: metadata_location(&location, 0, &commit::prepared_id(self)),
             metadata: Arc::new(built.metadata),
             manifests: Default::default(),
         });
@@ -324,15 +335,24 @@ pub(crate) fn encode(metadata: &TableMetadata) -> Result<Vec<u8>> {
     serde_json::to_vec(metadata).map_err(|e| Error::internal("table metadata cannot be written").source(e))
 }
 
+pub(crate) fn deletes_old_metadata(metadata: &TableMetadata) -> bool {
+    metadata.properties().get(DELETE_AFTER_COMMIT).is_some_and(|v| v == "true")
+}
+
 /// `…/metadata/00012-<uuid>.metadata.json`, as other engines name them.
 pub(crate) fn metadata_location(table: &str, number: u64, id: &Uuid) -> String {
     format!("{table}/metadata/{number:05}-{id}.metadata.json")
 }
 
+/// The number in the name of a metadata file.
+pub(crate) fn number(location: &str) -> Option<u64> {
+    let name = location.rsplit('/').next().filter(|name| name.ends_with(".metadata.json"))?;
+    name.split('-').next().and_then(|n| n.parse::<u64>().ok())
+}
+
 /// The number after that of a metadata file.
 pub(crate) fn next_number(location: &str) -> u64 {
-    let name = location.rsplit('/').next().unwrap_or_default();
-    name.split('-').next().and_then(|n| n.parse::<u64>().ok()).map_or(0, |n| n + 1)
+    number(location).map_or(0, |n| n + 1)
 }
 
 pub(crate) fn busy(table: &TableName) -> Error {

@@ -55,6 +55,51 @@ async fn a_death_at_any_point_is_mended_by_the_next_process() {
     }
 }
 
+#[tokio::test]
+async fn metadata_of_a_commit_that_died_go_though_the_next_process_sweeps_the_epoch_before_first() {
+    let w = World::new();
+    let first = land(&w.table(settings("t")), 1, vec![ids([1])]).await;
+    let t = w.table(settings("t"));
+    let staged = stage(&t, 2, vec![ids([2])]).await.unwrap();
+    dies_at("sink.mid_publish", commit(&t, 2, &staged)).await;
+    assert_eq!(leftovers(&w, "t").await.len(), 3 + 1, "metadata, list, manifest and the data");
+    let t = w.table(settings("t"));
+    t.sweep(&key("p", 1), &first).await.unwrap();
+    assert_eq!(leftovers(&w, "t").await.len(), 3 + 1, "it may be alive");
+    commit(&t, 2, &staged).await.unwrap();
+    t.sweep(&key("p", 2), &staged).await.unwrap();
+    assert_eq!(leftovers(&w, "t").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn creations_and_widenings_that_died_leave_nothing_and_other_tables_stay() {
+    let w = World::new();
+    // A table that had the name before; and a creation that died, whole and torn.
+    land(&w.table(settings("t")), 1, vec![ids([1])]).await;
+    let before: Vec<String> = w.files();
+    w.lake().drop_table(&TableName::parse("t").unwrap()).await.unwrap();
+    let t = w.table(settings("t"));
+    let staged = stage(&t, 2, vec![ids([2])]).await.unwrap();
+    let made = w.files().into_iter().find(|f| f.ends_with(".metadata.json") && !before.contains(f)).expect("a creation");
+    let made = w.root().join(made);
+    let bytes = std::fs::read(&made).unwrap();
+    let metadata = |name: &str| made.with_file_name(name);
+    let stray = |number: u64| metadata(&format!("{number:05}-{}.metadata.json", crate::commit::prepared_id(&t)));
+    let strangers = metadata(&format!("00000-{}.metadata.json", uuid::Uuid::new_v4()));
+    let (dead, torn, alive) = (stray(0), stray(1), stray(2));
+    for (path, bytes) in [(&dead, &bytes[..]), (&torn, &bytes[..10]), (&alive, &bytes[..]), (&strangers, &bytes[..])] {
+        std::fs::write(path, bytes).unwrap();
+    }
+    commit(&t, 2, &staged).await.unwrap();
+    t.sweep(&key("p", 2), &staged).await.unwrap();
+    assert_eq!([dead, torn, alive, strangers].map(|p| p.exists()), [false, false, true, true]);
+    let files = w.files();
+    let gone: Vec<&String> = before.iter().filter(|f| f.contains("/metadata/") && !files.contains(f)).collect();
+    // The empty version that the table before began with is nobody's loss.
+    assert!(gone.iter().all(|f| f.contains("/00000-")), "{gone:?}");
+    assert_eq!(w.ids("t").await, [2]);
+}
+
 /// Epoch 1 landed; epoch 2 staged and committed while the `n`-th operation of the storage goes wrong; then by the next process.
 async fn with_fault(n: u64, fault: fn() -> Fault) -> bool {
     let dir = tempfile::tempdir().unwrap();
