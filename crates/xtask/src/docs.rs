@@ -90,7 +90,7 @@ fn moved(text: &str) -> String {
     while let Some(at) = rest.find("](../") {
         let (before, link) = rest.split_at(at + 2);
         out += before;
-        let page = link.split_once("/README.md").map(|(folder, _)| folder.trim_start_matches("../")).filter(|f| !f.contains(['/', ')']));
+        let page = link.split_once("/README.md").and_then(|(folder, _)| folder.strip_prefix("../")).filter(|f| !f.contains(['/', ')']));
         rest = match page {
             Some(folder) => {
                 out += &format!("{folder}.md");
