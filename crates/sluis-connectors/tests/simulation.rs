@@ -129,14 +129,13 @@ impl Target for Table {
         Ok(rows)
     }
 
-    /// Data files that no snapshot lists. Not judged: metadata files of a creation or a try of a commit that died (they go with a later
-    /// sweep, or stay and are seen by nobody), and what a worker that slept wrote for an epoch after that epoch was swept.
+    /// Files that no metadata name. Not judged: what a worker that slept wrote for an epoch after that epoch was swept.
     fn leftovers(&self) -> Vec<String> {
         if self.sleepers {
             return vec![];
         }
         let named = now(self.lake().named_files(&Self::name())).expect("the table's files");
-        self.storage.paths().into_iter().filter(|p| p.contains("/data/") && !named.contains(&self.storage.address(p))).collect()
+        self.storage.paths().into_iter().filter(|p| !named.contains(&self.storage.address(p))).collect()
     }
 
     fn whole_epochs(&self) -> bool {
