@@ -118,6 +118,8 @@ pub(super) fn publish(hidden: &Path, target: &Path, size: u64, if_exists: IfExis
             sync_folder(folder).map_err(|e| failed("sync the folder", folder, e))?;
             Ok(Published::Before)
         }
+        // Another worker that commits the same epoch published it since we looked.
+        Err(e) if absent(&e) && fs::symlink_metadata(hidden).is_err_and(|e| absent(&e)) => published_before(hidden, target, size),
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => Err(failed("publish", target, e).hint(
             "the target's folder is on another file system than the root it belongs to; give that folder as the root (url) of a target of its own",
         )),
