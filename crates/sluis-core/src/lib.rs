@@ -39,7 +39,7 @@ pub use ids::{Attempt, CommitKey, Epoch, Generation, LaneId, PipelineName, SinkN
 pub use ledger::{Created, FileHistory, KnownFile, LaneShard, Lease, LeaseHolder, LedgerStore};
 pub use position::{Checkpoint, PartitionId, Position};
 pub use record::{Committed, LaneView, Outcome, Planned, Record, RowCounts, SplitReport, Staged};
-pub use registry::{BuildContext, FormatDef, Registry, Selection, SinkDef, SourceDef};
+pub use registry::{BuildContext, FileHead, FormatDef, Registry, Selection, SinkDef, Sniffed, SourceDef};
 pub use reject::{Reject, RejectReason};
 pub use sink::{Committable, Disposition, Guarantee, Receipt, Sink, SinkWriter, StagedEpoch, WriteBatch};
 pub use source::{Discovery, EpochLimits, Opened, Source};

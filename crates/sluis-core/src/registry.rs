@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use serde_json::Value;
@@ -81,6 +82,26 @@ pub struct SinkDef {
     pub build: fn(&BuildContext, &SinkName, &Value) -> Result<Arc<dyn Sink>>,
 }
 
+/// The beginning of a file, as stored (compressed if it is).
+#[derive(Debug, Clone)]
+pub struct FileHead {
+    pub path: String,
+    pub bytes: Bytes,
+    /// The bytes are all there is.
+    pub whole: bool,
+}
+
+/// What a format finds in the beginning of files.
+#[derive(Debug, Clone)]
+pub struct Sniffed {
+    /// The options as `from:` would write them below the format's key, only where they differ from the defaults.
+    pub options: Value,
+    /// 0 to 1: how sure it is that the files are of the format and the options are right.
+    pub confidence: f64,
+    /// One sentence each, for people: what was found and what is doubtful.
+    pub notes: Vec<String>,
+}
+
 /// A file format.
 pub struct FormatDef {
     pub name: &'static str,
@@ -91,6 +112,8 @@ pub struct FormatDef {
     pub writer: Option<fn(&Value) -> Result<Arc<dyn EncoderFactory>>>,
     /// The columns the configuration declares, as an Arrow schema, where it declares any; no network or disk.
     pub declared_columns: fn(&Value) -> Option<arrow_schema::SchemaRef>,
+    /// Finds the options that files need, from their beginnings. `None` as an answer: they are not of this format, or it cannot be told.
+    pub sniff: Option<fn(&[FileHead]) -> Option<Sniffed>>,
 }
 
 /// Everything this build can talk to.

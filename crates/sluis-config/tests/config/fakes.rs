@@ -245,6 +245,7 @@ static CSV: FormatDef = FormatDef {
     reader: Some(|_| never()),
     writer: None,
     declared_columns: |_| None,
+    sniff: None,
 };
 static JSON: FormatDef = FormatDef {
     name: "json",
@@ -254,6 +255,7 @@ static JSON: FormatDef = FormatDef {
     reader: Some(|_| never()),
     writer: None,
     declared_columns: |_| None,
+    sniff: None,
 };
 static TABLE: SinkDef = SinkDef {
     name: "table",

@@ -49,6 +49,7 @@ pub static CSV: FormatDef = FormatDef {
         let reading = Reading::new(&config_of::<CsvRead>("csv", v).ok()?).ok()?;
         (!reading.declared.is_empty()).then(|| reading.declared_schema())
     },
+    sniff: None,
 };
 
 fn validate(v: &Value) -> Vec<Problem> {

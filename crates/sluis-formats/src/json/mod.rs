@@ -58,6 +58,7 @@ pub static JSON: FormatDef = FormatDef {
         let reading = config_of::<JsonRead>("json", v).ok()?.checked().ok()?;
         (!reading.declared.is_empty()).then(|| reading.declared_schema())
     },
+    sniff: None,
 };
 
 /// JSON, configured.

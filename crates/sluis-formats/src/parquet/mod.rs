@@ -31,6 +31,7 @@ pub static PARQUET: FormatDef = FormatDef {
     }),
     writer: Some(|v| Ok(Arc::new(encode::ParquetFactory::new(config_of::<ParquetWrite>("parquet", v)?.checked()?)))),
     declared_columns: |_| None,
+    sniff: None,
 };
 
 struct Parquet;

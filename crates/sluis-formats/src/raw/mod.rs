@@ -32,6 +32,7 @@ pub static RAW: FormatDef = FormatDef {
     }),
     writer: Some(|v| Ok(Arc::new(RawFactory { extension: config_of::<RawWrite>("raw", v)?.extension }))),
     declared_columns: |_| Some(schema()),
+    sniff: None,
 };
 
 /// Bytes as they are. Nothing to set for reading.
