@@ -6,17 +6,18 @@
 //! and what was returned but not recorded by the engine is returned again.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use sluis_core::{Checkpoint, Discovery, EpochLimits, Error, ErrorKind, FileHistory, FileVersion, LaneShard, PartitionId, Position, Result, Split};
+use sluis_storage::StorageRef;
 
 use super::candidates::{Candidate, Candidates, fitting};
-use super::config::{Metadata, OnOverwrite, Start};
+use super::config::{Identity, Metadata, OnOverwrite, Start};
 use super::judge::same;
 use super::notes::{Kind, Notes};
 use super::pattern::Matched;
 use super::scan::{After, Scan};
 use super::source::FilesSource;
-use super::{content, judge};
+use super::{content, judge, near};
 
 /// The partition of all files of a lane.
 const FILES: &str = "files";
@@ -28,8 +29,6 @@ pub const CARRIED: usize = 50_000;
 const CARRIED_FOR: TimeDelta = TimeDelta::minutes(10);
 /// Passes that one call makes at most, while all that they find vanishes.
 const PASSES: usize = 10;
-/// Files hashed at once.
-const HASHED_AT_ONCE: usize = 8;
 
 /// What this process remembers of its last pass, per shard.
 #[derive(Debug)]
@@ -146,8 +145,7 @@ impl FilesSource {
     async fn select(&self, scan: &mut Scan<'_>, found: &mut Vec<Candidate>, limits: &EpochLimits) -> Result<Vec<Candidate>> {
         loop {
             let fit = fitting(found, limits);
-            let hashed = stream::iter(found[..fit].iter().cloned().map(|c| self.hashed(c))).buffered(HASHED_AT_ONCE);
-            let hashed: Vec<Option<Candidate>> = hashed.try_collect().await?;
+            let hashed = self.hashed(found[..fit].to_vec()).await?;
             for (c, _) in found.iter().zip(&hashed).filter(|(_, hashed)| hashed.is_none()) {
                 scan.notes.add(if c.md5.is_some() { Kind::NotAsListed } else { Kind::Vanished }, || c.version.path.clone());
             }
@@ -160,20 +158,12 @@ impl FilesSource {
         }
     }
 
-    /// With its content hash where it gets one; `None` if it is gone, or not what the manifest says.
-    async fn hashed(&self, mut c: Candidate) -> Result<Option<Candidate>> {
-        let keep = content::wanted(&c.version, self.settings.identity);
-        if !keep && c.md5.is_none() {
-            return Ok(Some(c));
-        }
-        let Some(hash) = content::hash(self.places[c.place].storage.as_ref(), &c.path, &c.version).await? else { return Ok(None) };
-        if c.md5.as_ref().is_some_and(|md5| hash.strip_prefix(judge::CONTENT) != Some(md5)) {
-            return Ok(None);
-        }
-        if keep {
-            c.version.etag = Some(hash);
-        }
-        Ok(Some(c))
+    /// With their content hashes where they get one; `None` for what is gone, or not what the manifest says.
+    async fn hashed(&self, candidates: Vec<Candidate>) -> Result<Vec<Option<Candidate>>> {
+        let near = candidates.iter().all(|c| near::is_near(&self.places[c.place].storage));
+        let asked = candidates.into_iter().map(|c| (self.places[c.place].storage.clone(), c)).collect();
+        let identity = self.settings.identity;
+        near::each(near, asked, move |(storage, c)| hashed(storage, c, identity).boxed()).await
     }
 
     fn sorted(&self) -> bool {
@@ -196,6 +186,21 @@ impl FilesSource {
         }
         values
     }
+}
+
+async fn hashed(storage: StorageRef, mut c: Candidate, identity: Identity) -> Result<Option<Candidate>> {
+    let keep = content::wanted(&c.version, identity);
+    if !keep && c.md5.is_none() {
+        return Ok(Some(c));
+    }
+    let Some(hash) = content::hash(storage.as_ref(), &c.path, &c.version).await? else { return Ok(None) };
+    if c.md5.as_ref().is_some_and(|md5| hash.strip_prefix(judge::CONTENT) != Some(md5)) {
+        return Ok(None);
+    }
+    if keep {
+        c.version.etag = Some(hash);
+    }
+    Ok(Some(c))
 }
 
 /// Candidates to look for, for an epoch: one more than fit, so that `more` is known.

@@ -21,6 +21,7 @@ mod hidden;
 mod judge;
 mod manifest;
 mod marker;
+mod near;
 mod notes;
 mod pattern;
 mod place;

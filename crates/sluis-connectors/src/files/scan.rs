@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::FutureExt;
+use futures::stream::{StreamExt, TryStreamExt};
 use sluis_core::{Error, ErrorKind, FileHistory, FileVersion, KnownFile, LaneShard, Result};
 use sluis_storage::Entry;
 
@@ -19,12 +20,10 @@ use super::pattern::{Matched, moment};
 use super::place::Place;
 use super::settle::Settled;
 use super::source::FilesSource;
-use super::{content, hidden, walk};
+use super::{content, hidden, near, walk};
 
 /// Entries that are looked up at once.
 const CHUNK: usize = 4096;
-/// Requests about single files at once.
-const AT_ONCE: usize = 16;
 /// Folders whose `_SUCCESS`-like marker is remembered within a pass.
 const FOLDERS: usize = 10_000;
 
@@ -131,7 +130,7 @@ impl Scan<'_> {
         let mut fresh = Vec::new();
         let mut queue = queue.into_iter();
         while fresh.len() < most {
-            let some: Vec<Candidate> = queue.by_ref().take(CHUNK).collect();
+            let some: Vec<Candidate> = queue.by_ref().take(CHUNK.min(most - fresh.len())).collect();
             if some.is_empty() {
                 break;
             }
@@ -305,11 +304,12 @@ impl Scan<'_> {
 
 /// What is there of each path, in their order.
 async fn heads(place: &Place, paths: Vec<String>) -> Result<Vec<Option<Entry>>> {
-    let head = |path: String| {
-        let storage = place.storage.clone();
-        async move { storage.head(&path).await }
+    let storage = place.storage.clone();
+    let head = move |path: String| {
+        let storage = storage.clone();
+        async move { storage.head(&path).await }.boxed()
     };
-    stream::iter(paths.into_iter().map(head)).buffered(AT_ONCE).try_collect().await
+    near::each(near::is_near(&place.storage), paths, head).await
 }
 
 /// Whether rows of a file that landed may stand where a new version cannot take their place.
