@@ -47,15 +47,18 @@ pub fn median(mut costs: Vec<Cost>) -> Cost {
     costs[costs.len() / 2]
 }
 
+/// The pipeline that lands [`data::wide`].
+pub fn wide_pipeline(folder: &Path, target: &str) -> String {
+    let columns = "id: bigint, account: int, name: string, amount: \"decimal(12,2)\", seen_at: timestamp, score: double, active: bool, day: date";
+    format!(
+        "from:\n  files: {{ url: {} }}\n  csv: {{ columns: {{ {columns} }} }}\ninto:\n  files: {{ url: {target}/, format: {{ parquet: {{ compression: snappy }} }} }}\n",
+        folder.display()
+    )
+}
+
 pub fn p1a(bench: &Bench) -> Result<Table, String> {
     let data = data::wide(&bench.folder, if bench.quick { 1_000_000 } else { 10_000_000 })?;
-    let columns = "id: bigint, account: int, name: string, amount: \"decimal(12,2)\", seen_at: timestamp, score: double, active: bool, day: date";
-    let pipeline = |target: &str| {
-        format!(
-            "from:\n  files: {{ url: {} }}\n  csv: {{ columns: {{ {columns} }} }}\ninto:\n  files: {{ url: {target}/, format: {{ parquet: {{ compression: snappy }} }} }}\n",
-            data.folder.display()
-        )
-    };
+    let pipeline = |target: &str| wide_pipeline(&data.folder, target);
     let about = format!("One CSV file of {} rows and 8 typed columns ({} MB) to Parquet (snappy).", data.rows, data.bytes / 1_000_000);
     contest(bench, "p1a", "P1a: one large CSV to Parquet", about, &data, &["duckdb", "polars"], pipeline)
 }

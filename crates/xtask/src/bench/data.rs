@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A folder of CSV files, and what must come out of it.
@@ -69,6 +69,34 @@ pub fn wide(under: &Path, rows: u64) -> Result<Data, String> {
     }
     let bytes = std::fs::metadata(&path).map_err(|e| e.to_string())?.len();
     Ok(Data { folder, bytes, files: 1, rows, sum_of_ids })
+}
+
+/// The file of [`wide`], with an amount in every row that is no number.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn bad(under: &Path, rows: u64) -> Result<Data, String> {
+    let good = wide(under, rows)?;
+    let folder = under.join(format!("data/bad-{rows}"));
+    let path = folder.join("bad.csv");
+    if !path.exists() {
+        std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        let part = folder.join(".part");
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(&part).map_err(|e| e.to_string())?);
+        let from = BufReader::with_capacity(1 << 20, File::open(good.folder.join("typed.csv")).map_err(|e| e.to_string())?);
+        for (number, line) in from.lines().enumerate() {
+            let line = line.map_err(|e| e.to_string())?;
+            let mut fields: Vec<&str> = line.split(',').collect();
+            if number > 0 {
+                fields[3] = "n/a";
+            }
+            let spoiled = fields.join(",");
+            writeln!(out, "{spoiled}").map_err(|e| e.to_string())?;
+        }
+        out.flush().and_then(|()| std::fs::rename(&part, &path)).map_err(|e| e.to_string())?;
+    }
+    let bytes = std::fs::metadata(&path).map_err(|e| e.to_string())?.len();
+    Ok(Data { folder, bytes, files: 1, rows, sum_of_ids: 0 })
 }
 
 /// `files` files of 100 rows, whose columns drift: one is added, another one, the order changes, one goes.

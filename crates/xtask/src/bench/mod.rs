@@ -39,8 +39,15 @@ pub struct Table {
 
 type Work = fn(&Bench) -> Result<Table, String>;
 
-const ALL: [(&str, Work); 6] =
-    [("p1a", contest::p1a), ("p1b", contest::p1b), ("p6", own::ledger), ("p7", own::startup), ("epoch", own::epoch), ("decode", own::decode)];
+const ALL: [(&str, Work); 7] = [
+    ("p1a", contest::p1a),
+    ("p1b", contest::p1b),
+    ("p6", own::ledger),
+    ("p7", own::startup),
+    ("p8", own::bad_rows),
+    ("epoch", own::epoch),
+    ("decode", own::decode),
+];
 
 /// Runs those named, or all; keeps the result unless `--quick`, or `--as-built` (which measures what happens to be there).
 ///

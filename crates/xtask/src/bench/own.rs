@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::contest::{Cost, measure, median};
-use super::{Bench, Line, Table};
+use super::contest::{Cost, measure, median, wide_pipeline};
+use super::{Bench, Line, Table, data};
 use crate::process;
 
 /// P6: an epoch of 100 new files among millions of known ones, beside an empty ledger.
@@ -58,6 +58,49 @@ pub fn startup(bench: &Bench) -> Result<Table, String> {
     }
     let about = "Median of many runs of the program.".into();
     Ok(Table { title: "P7: starting up".into(), about, columns: vec!["", "wall", "CPU", "peak memory", "goal"], lines })
+}
+
+/// P8: a file whose every row is bad, beside the same file as it should be.
+pub fn bad_rows(bench: &Bench) -> Result<Table, String> {
+    let rows = if bench.quick { 100_000 } else { 1_000_000 };
+    let mut lines = Vec::new();
+    let mut clean = None;
+    for (name, data, bad) in [("every row good", data::wide(&bench.folder, rows)?, false), ("every row bad", data::bad(&bench.folder, rows)?, true)] {
+        let mut costs: Vec<Cost> = Vec::new();
+        for _ in 0..if bench.quick { 1 } else { 3 } {
+            let place = bench.folder.join("p8");
+            let _ = std::fs::remove_dir_all(&place);
+            std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+            std::fs::write(place.join("bad.yaml"), wide_pipeline(&data.folder, "out")).map_err(|e| e.to_string())?;
+            let mut command = Command::new(&bench.sluis);
+            command.current_dir(&place).args(["run", "bad.yaml"]);
+            costs.push(measure(bench, "p8", &command)?);
+            let said = process::output(Command::new(&bench.sluis).current_dir(&place).args(["history", "bad.yaml", "--json"]))?;
+            let of =
+                |key: &str| said.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter_map(|v| v["rows"][key].as_u64()).sum::<u64>();
+            let (written, rejected) = (of("written"), of("rejected"));
+            if (written, rejected) != if bad { (0, rows) } else { (rows, 0) } {
+                return Err(format!("{name}: {written} rows written and {rejected} rejected, of {rows}"));
+            }
+        }
+        let cost = median(costs);
+        let first = *clean.get_or_insert(cost);
+        lines.push(Line {
+            name: name.into(),
+            cells: vec![
+                format!("{:.2} s", cost.wall),
+                format!("{:.2} s", cost.cpu),
+                format!("{:.0} MB", cost.peak / 1e6),
+                format!("{:.2}", cost.wall / first.wall),
+                "2.00".into(),
+            ],
+        });
+    }
+    let about = format!(
+        "A CSV file of {rows} rows and 8 typed columns to Parquet; and one in which no row has a number for its amount: all go to the rejects."
+    );
+    let columns = vec!["", "wall", "CPU", "peak memory", "of the good file's time", "goal"];
+    Ok(Table { title: "P8: bad rows".into(), about, columns, lines })
 }
 
 /// The fixed cost of an epoch on the local lake: many epochs of one tiny file each, in one run.
