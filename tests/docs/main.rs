@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: what the blocks say. A block that is no configuration is not marked `yaml`.
 
+mod rejects;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -11,6 +11,8 @@ use crate::suggest;
 
 /// Folders below `pipelines/` are followed so deep.
 const DEPTH: usize = 16;
+/// Files looked at beside a pipeline without a project, at most.
+const BESIDE: usize = 1000;
 
 /// What was asked for.
 pub(crate) enum Asked {
@@ -26,6 +28,8 @@ pub(crate) struct Found {
     pub project_file: Option<PathBuf>,
     /// In order of their paths.
     pub pipelines: Vec<PathBuf>,
+    /// Files beside a pipeline that is a project by itself: it shares its state folder with those of them that are pipelines too.
+    pub beside: Vec<PathBuf>,
     pub asked: Asked,
 }
 
@@ -50,9 +54,14 @@ pub(crate) fn discover(path: &Path) -> Result<Found, Stop> {
             if !pipelines.contains(&absolute) {
                 pipelines.push(absolute.clone());
             }
-            Ok(Found { dir, project_file: Some(file), pipelines, asked: Asked::File(absolute) })
+            Ok(Found { dir, project_file: Some(file), pipelines, beside: Vec::new(), asked: Asked::File(absolute) })
         }
-        None => Ok(Found { dir: parent, project_file: None, pipelines: vec![absolute.clone()], asked: Asked::File(absolute) }),
+        None => {
+            // A folder that cannot be listed keeps nobody from its files.
+            let all = list(&parent).unwrap_or_default();
+            let beside = all.into_iter().filter(|p| *p != absolute && is_yaml(p) && p.is_file()).take(BESIDE).collect();
+            Ok(Found { dir: parent, project_file: None, pipelines: vec![absolute.clone()], beside, asked: Asked::File(absolute) })
+        }
     }
 }
 
@@ -61,9 +70,9 @@ fn folder(dir: &Path) -> Result<Found, Stop> {
         Some((root, file)) => {
             let pipelines = pipelines_of(&root)?;
             let asked = if root == dir { Asked::All } else { Asked::Below(dir.to_owned()) };
-            Ok(Found { dir: root, project_file: Some(file), pipelines, asked })
+            Ok(Found { dir: root, project_file: Some(file), pipelines, beside: Vec::new(), asked })
         }
-        None => Ok(Found { dir: dir.to_owned(), project_file: None, pipelines: pipelines_of(dir)?, asked: Asked::All }),
+        None => Ok(Found { dir: dir.to_owned(), project_file: None, pipelines: pipelines_of(dir)?, beside: Vec::new(), asked: Asked::All }),
     }
 }
 

@@ -89,6 +89,7 @@ impl Loader<'_> {
             }
         }
         self.names(&mut built);
+        self.namesakes(&found.beside, &mut built);
         self.circles(&built);
         self.unused_variables();
         if found.pipelines.is_empty() && !has_errors(&self.diagnostics) {
@@ -252,6 +253,29 @@ impl Loader<'_> {
             self.diagnostics.push(d.help("rename one of the files, or give one another `name:`").docs(build::docs("name")));
             built[have].1.pipeline = None;
             built[i].1.pipeline = None;
+        }
+    }
+
+    /// A lone pipeline's namesake in the same folder would share its ledger: it is not usable.
+    fn namesakes(&mut self, beside: &[PathBuf], built: &mut [(PathBuf, Built)]) {
+        let Some((_, one)) = built.first_mut() else { return };
+        for path in beside {
+            // What is wrong with other files is said when they are asked for.
+            let mut ignored = Vec::new();
+            let Some(file) = read(path, &mut ignored) else { continue };
+            let Some(tree) = crate::yaml::parse(&file, &mut ignored).filter(|t| t.get("from").is_some()) else { continue };
+            let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            let (name, span) = match tree.get("name").and_then(|n| Some((n.text()?.value.clone(), n.span.clone()))) {
+                Some(given) => given,
+                None => (stem, Span::new(&file, file.line(1))),
+            };
+            if name.to_lowercase() == one.name.as_str().to_lowercase() {
+                let message =
+                    format!("two pipelines in this folder are called `{}`: they would share what is known of their files in `.sluis`", one.name);
+                let d = Diagnostic::error("duplicate-pipeline", message).at(&one.name_span).label("this one").also(&span, "and this one");
+                self.diagnostics.push(d.help("rename one of the files, or give one another `name:`").docs(build::docs("name")));
+                one.pipeline = None;
+            }
         }
     }
 

@@ -118,6 +118,10 @@ fn index(registry: &Registry) -> String {
     if let Some(d) = &registry.lake {
         list("Lake", LAKE.0, vec![(LAKE.1, d.summary)]);
     }
+    out.push_str("\n## Rejects\n\nWhy a row is rejected, each with an example and what to do:\n\n");
+    for reason in sluis_core::RejectReason::ALL {
+        let _ = writeln!(out, "- [`{0}`](rejects/{0}.md): {1}", reason.code(), reason.meaning());
+    }
     out
 }
 

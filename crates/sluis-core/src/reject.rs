@@ -66,6 +66,31 @@ impl RejectReason {
             RejectReason::TargetRefused => "target_refused",
         }
     }
+    /// The reason with this code.
+    pub fn of(code: &str) -> Option<RejectReason> {
+        Self::ALL.into_iter().find(|r| r.code() == code)
+    }
+    /// What it means, in one sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            RejectReason::BadValue => "A value does not parse as its column's type.",
+            RejectReason::MissingValue => "A column that must have a value has none.",
+            RejectReason::TooFewFields => "The row ends before its last column.",
+            RejectReason::TooManyFields => "The row has more fields than there are columns.",
+            RejectReason::BadQuote => "A quote opens and is never closed, or text follows where it closes.",
+            RejectReason::BadEncoding => "Some of the row's bytes are not valid in the file's encoding.",
+            RejectReason::TooLong => "The row is longer than a row may be.",
+            RejectReason::BadSyntax => "The row is not a valid document of its format.",
+            RejectReason::CorruptFile => "The file as a whole could not be read.",
+            RejectReason::CheckFailed => "A check of the pipeline does not hold for the row.",
+            RejectReason::ContractViolated => "The row has a column, or a field of one, that the contract does not allow.",
+            RejectReason::TargetRefused => "The target did not take the row.",
+        }
+    }
+    /// Its page of the docs: a path in the repository.
+    pub fn docs(self) -> String {
+        format!("docs/reference/rejects/{}.md", self.code())
+    }
 }
 
 /// One rejected row. The engine adds pipeline, epoch and file when it writes them.

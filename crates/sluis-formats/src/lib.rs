@@ -6,6 +6,7 @@
 //! | [`text`], [`compress`] | a file as pieces of UTF-8 text |
 //! | [`ordered`] | blocks decoded side by side, delivered in order |
 //! | [`values`], [`cell`], [`cast`] | text to typed values, values to text, casts that lose nothing |
+//! | [`locate`] | where in a rejected row the fault is |
 //! | [`def`] | what definitions share: [`writer_from_value`] and schemas |
 //!
 //! Deliberately not here: where files are, which are read, what becomes of rejects.
@@ -18,6 +19,7 @@ pub mod csv;
 pub mod def;
 pub mod grow;
 pub mod json;
+pub mod locate;
 pub mod memory;
 pub mod ordered;
 pub mod parquet;

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `cli/` | a file per command |
 //! | `session`, `exit`, `print`, `progress` | flags and project; exit codes and errors; output; progress |
-//! | `assemble`, `statements`, `tables` | a configured pipeline to a job of the engine: parts, SQL, tables to look things up in |
+//! | `assemble`, `statements`, `pairs`, `tables` | a configured pipeline to a job of the engine: parts, SQL, parts that do not fit, tables to look things up in |
 //! | `drive`, `process` | a pipeline's run: lanes, leases, signals |
 //! | `unfinished` | open epochs of backfills and replays |
-//! | `rejected`, `replay` | rejected rows, read back; tried again |
+//! | `rejected`, `faults`, `replay` | rejected rows: read back; for people; tried again |
+//! | `drawn`, `excerpt` | rows as an aligned table; a line with a caret |
+//! | `peek/` | files of which nothing is known, looked at |
 //! | `cases/` | pipelines' own tests |
 //! | `sample` | the example projects, inside the binary |
 //!
@@ -17,8 +19,13 @@ mod assemble;
 mod cases;
 mod cli;
 mod clock;
+mod drawn;
 mod drive;
+mod excerpt;
 mod exit;
+mod faults;
+mod pairs;
+mod peek;
 mod print;
 mod process;
 mod progress;

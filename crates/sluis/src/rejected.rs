@@ -1,10 +1,11 @@
 //! Rejected rows, read back from wherever a pipeline's `rejects` go: files of any format, or a table of the lake.
 //!
-//! Deliberately not here: showing them (`cli/rejects.rs`), trying them again (`replay`).
+//! Deliberately not here: showing them (`faults`), trying them again (`replay`).
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use sluis_config::Target;
@@ -37,11 +38,17 @@ pub struct Filter {
     /// A part of the file's address.
     pub file: Option<String>,
     pub epoch: Option<u64>,
+    /// The column, or the check.
+    pub column: Option<String>,
+    /// Of this moment or later; a row whose time cannot be read is none.
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl Filter {
     fn takes(&self, row: &Rejected) -> bool {
         self.reason.as_ref().is_none_or(|r| *r == row.reason)
+            && self.column.as_ref().is_none_or(|c| row.column.as_ref() == Some(c))
+            && self.since.is_none_or(|since| row.at.parse::<DateTime<Utc>>().is_ok_and(|at| at >= since))
             && self.file.as_ref().is_none_or(|f| row.file.contains(f.as_str()))
             && self.epoch.is_none_or(|e| e == row.epoch)
     }
@@ -171,7 +178,19 @@ mod tests {
     fn filters_narrow() {
         let row = Rejected { reason: "bad_value".into(), file: "/in/a.csv".into(), epoch: 3, ..Rejected::default() };
         assert!(Filter::default().takes(&row));
-        assert!(Filter { reason: Some("bad_value".into()), file: Some("a.csv".into()), epoch: Some(3) }.takes(&row));
-        assert!(!Filter { epoch: Some(4), ..Filter::default() }.takes(&row));
+        let row = Rejected { at: "2026-01-31 12:00:00.5Z".into(), column: Some("price".into()), ..row };
+        let since = |text: &str| Some(text.parse().unwrap());
+        let all = Filter {
+            reason: Some("bad_value".into()),
+            file: Some("a.csv".into()),
+            epoch: Some(3),
+            column: Some("price".into()),
+            since: since("2026-01-31T12:00:00Z"),
+        };
+        assert!(all.takes(&row));
+        assert!(!Filter { epoch: Some(4), ..all.clone() }.takes(&row));
+        assert!(!Filter { column: Some("pric".into()), ..all.clone() }.takes(&row));
+        assert!(!Filter { since: since("2026-01-31T12:00:01Z"), ..all.clone() }.takes(&row));
+        assert!(!Filter { reason: Some("bad_quote".into()), ..all }.takes(&row));
     }
 }

@@ -89,6 +89,7 @@ impl Session {
         let mut loaded = self.look(what);
         for pipeline in &loaded.pipelines {
             loaded.diagnostics.extend(crate::statements::problems(pipeline));
+            loaded.diagnostics.extend(crate::pairs::problems(pipeline));
         }
         self.tell(&loaded);
         match loaded.project {

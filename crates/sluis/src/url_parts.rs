@@ -2,6 +2,8 @@
 //!
 //! As `from: files` does it; here for the rooms that put another folder in the place of the fixed part.
 
+use std::path::{Path, PathBuf};
+
 /// `in/2024-*/x.csv` to `in/` and `2024-*/x.csv`; without a pattern the second is empty.
 pub fn split(url: &str) -> (&str, &str) {
     let special = |c: char| matches!(c, '*' | '[' | '{' | '\\' | '?');
@@ -15,6 +17,19 @@ pub fn split(url: &str) -> (&str, &str) {
 /// A path written so that no character of it is special in a pattern.
 pub fn escaped(path: &str) -> String {
     path.chars().flat_map(|c| if "*?[]{}\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+/// `.` and `..` taken out by name.
+pub fn without_dots(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => drop(out.pop()),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 /// `url:` of a source: one or several.

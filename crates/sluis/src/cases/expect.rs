@@ -5,7 +5,7 @@ use serde_json::json;
 use sluis_core::{Error, ReadOptions, Result};
 
 use super::case::Text;
-use crate::cli::text_rows;
+use crate::drawn::text_rows;
 
 /// Rows as text under their columns' names; `None` is null.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::capture::Capture;
 use super::case::{Case, Text};
 use super::expect::Rows;
 use crate::assemble::Parts;
-use crate::cli::text_rows;
+use crate::drawn::text_rows;
 use crate::session::Session;
 use crate::tables::{FileTable, reader};
 use crate::url_parts;

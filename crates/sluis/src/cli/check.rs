@@ -25,7 +25,7 @@ pub struct Check {
     /// A pipeline's file or name, or a folder. Default: the whole project.
     #[arg(value_name = "PATH")]
     path: Option<String>,
-    /// Tries every source, target and look-up table, and says which connection or permission is missing.
+    /// Tries every source, target and look-up table, and (for a whole project) every connection, used or not; says what is missing.
     #[arg(long)]
     connect: bool,
 }
@@ -60,6 +60,7 @@ impl Check {
         let mut loaded = session.look(self.path.as_deref());
         for pipeline in &loaded.pipelines {
             loaded.diagnostics.extend(crate::statements::problems(pipeline));
+            loaded.diagnostics.extend(crate::pairs::problems(pipeline));
         }
         let bad = has_errors(&loaded.diagnostics);
         let mut said = json!({ "valid": !bad, "diagnostics": loaded.diagnostics });
@@ -71,7 +72,8 @@ impl Check {
             }
             print_diagnostics(session, &loaded.diagnostics);
             if self.connect {
-                let probes = probe_all(session, project, &loaded.pipelines)?;
+                let whole = self.path.is_none();
+                let probes = probe_all(session, project, &loaded.pipelines, whole)?;
                 exit = probes.iter().fold(exit, |exit, p| p.result.as_ref().err().map_or(exit, |e| exit.worse(Exit::of(e))));
                 said["connections"] = probes.iter().map(Probe::to_json).collect();
                 if !session.json {
@@ -151,9 +153,13 @@ impl Probe {
     }
 }
 
-fn probe_all(session: &Session, project: &Project, pipelines: &[Pipeline]) -> Result<Vec<Probe>> {
+/// `whole`: the project's connections too, used or not.
+fn probe_all(session: &Session, project: &Project, pipelines: &[Pipeline], whole: bool) -> Result<Vec<Probe>> {
     runtime()?.block_on(async {
         let mut probes = Vec::new();
+        for (name, value) in project.connections.iter().filter(|_| whole) {
+            probes.push(Probe { pipeline: "connections".into(), part: name.clone(), result: probe_connection(session, project, name, value).await });
+        }
         for pipeline in pipelines {
             let name = pipeline.name.to_string();
             match Parts::resolve(session, project, pipeline) {
@@ -163,6 +169,33 @@ fn probe_all(session: &Session, project: &Project, pipelines: &[Pipeline]) -> Re
         }
         Ok(probes)
     })
+}
+
+/// Lists and reads at each URL that the connection is for.
+async fn probe_connection(session: &Session, project: &Project, name: &str, value: &Value) -> Result<Vec<String>> {
+    let value = sluis_config::resolve(value, &project.dir)?;
+    let urls: Vec<String> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, settings)| settings["for"].as_array().into_iter().flatten().filter_map(Value::as_str))
+        .map(|prefix| format!("{}/", prefix.trim_end_matches('/')))
+        .collect();
+    if urls.is_empty() {
+        return Ok(vec!["not tried: it has no `for`, and without a URL there is nothing to ask for; pipelines that use it try it".into()]);
+    }
+    let def = session.registry().source("files").ok_or_else(|| Error::internal("this build reads no files"))?;
+    let context = sluis_core::BuildContext {
+        pipeline: sluis_core::PipelineName::new("check"),
+        project_dir: project.dir.clone(),
+        state_dir: project.state_dir.clone(),
+        connections: std::sync::Arc::new(serde_json::Map::from_iter([(name.to_owned(), value)])),
+        lake: json!({}),
+        clock: session.clock.clone(),
+        replaces_files: false,
+        selection: None,
+    };
+    (def.build)(&context, &json!({ "url": urls, "connection": name }))?.probe().await
 }
 
 async fn probe(session: &Session, parts: &Parts, probes: &mut Vec<Probe>) {

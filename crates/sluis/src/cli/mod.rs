@@ -11,6 +11,7 @@ mod explain;
 mod history;
 mod init;
 mod ledger;
+mod peek;
 mod rejects;
 mod rewind;
 mod run;
@@ -28,8 +29,6 @@ use crate::exit::{End, Failure, error_text};
 use crate::print::{self, Color};
 use crate::session::Session;
 
-pub use sql::text_rows;
-
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -39,7 +38,7 @@ Exit codes:
   4  another process is at work on it
 Where several pipelines end differently, the first of 2, 1, 3, 4 counts. A second Ctrl-C ends the process at once, with 130.
 
-Begin with `sluis demo`, or `sluis init` in a folder of your own.";
+Begin with `sluis demo`, or with `sluis peek` at files of your own.";
 
 /// Lands files in tables and files, exactly once.
 #[derive(Parser)]
@@ -85,10 +84,12 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a new project: a first pipeline with comments, sample data and a test.
+    /// Makes a new project: a first pipeline with comments, for sample data or (`--from`) for files of yours.
     Init(init::Init),
     /// Lands sample data in a new project, shows what happened, and leaves it to play with.
     Demo(demo::Demo),
+    /// Looks at files of which nothing is known: format, columns, first rows, and the YAML to begin with.
+    Peek(peek::Peek),
     /// Finds every mistake in pipelines and project, and says what each pipeline guarantees.
     Check(check::Check),
     /// Shows what a run would read, how, and what its targets guarantee and why. Changes nothing.
@@ -189,6 +190,7 @@ fn dispatch(session: &Session, command: Command) -> End {
     match command {
         Command::Init(args) => args.run(session),
         Command::Demo(args) => args.run(session),
+        Command::Peek(args) => args.run(session),
         Command::Check(args) => args.run(session),
         Command::Explain(args) => args.run(session),
         Command::Run(args) => args.run(session),

@@ -1,31 +1,34 @@
 //! `rejects show`, `rejects replay`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde_json::json;
 use sluis_core::reject::RejectReason;
-use sluis_core::{Error, LaneId, LaneShard};
+use sluis_core::{Error, HumanDuration, LaneId, LaneShard};
 use sluis_engine::{Engine, Lane, RunOptions, Stop};
 
 use crate::assemble::Parts;
 use crate::cli::run::tell;
 use crate::drive::{PipelineRun, drive, main_lane};
 use crate::exit::{End, Exit};
+use crate::faults;
 use crate::print;
 use crate::process::stop_on_signals;
 use crate::progress::observer;
 use crate::rejected::{Filter, Rejected, read};
 use crate::replay::{self, Spooled};
-use crate::session::{Session, runtime, shown};
+use crate::session::{Session, runtime};
 
 const SHOW: &str = "\
 Examples:
   sluis rejects show
   sluis rejects show cdrs --reason bad_value
+  sluis rejects show cdrs --column started_at --since 2h --limit 20
   sluis rejects show cdrs --file MobileVikings_20240131 --json
 
+Each reason has a page in docs/reference/rejects: what it means, an example, what to do.
 Reasons: bad_value, missing_value, too_few_fields, too_many_fields, bad_quote, bad_encoding, too_long, bad_syntax, corrupt_file, \
 check_failed, contract_violated, target_refused. --json writes an object per row.";
 
@@ -46,11 +49,14 @@ pub struct Rejects {
 
 #[derive(Subcommand)]
 enum What {
-    /// Shows rejected rows by reason and file, with an example each.
+    /// Shows rejected rows by reason, column and file, with examples: the line, and a caret under the fault.
     #[command(after_help = SHOW)]
     Show {
         /// A pipeline: its name, or its file. Default: all of the project.
         pipeline: Option<String>,
+        /// How many examples to show of each reason and column; with --json how many rows in all. Default: 3, and all.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
         #[command(flatten)]
         which: Which,
     },
@@ -75,40 +81,77 @@ struct Which {
     /// Only those of this epoch.
     #[arg(long, value_name = "N")]
     epoch: Option<u64>,
+    /// Only those about this column, or this check.
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Only those of this day or moment or later (`2024-01-31`, `2024-01-31T12:00:00Z`), or of so long ago (`2h`, `7d`).
+    #[arg(long, value_name = "WHEN", value_parser = Since::parse)]
+    since: Option<Since>,
 }
 
+/// A moment, or how long ago.
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Moment(DateTime<Utc>),
+    Ago(HumanDuration),
+}
+
+impl Since {
+    fn parse(text: &str) -> Result<Since, String> {
+        let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let moment = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).or_else(|_| day()).map(Since::Moment);
+        moment
+            .or_else(|_| text.parse().map(Since::Ago))
+            .map_err(|_| "write a day (2024-01-31), a moment (2024-01-31T12:00:00Z) or how long ago (2h, 7d)".into())
+    }
+
+    fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Since::Moment(at) => at,
+            Since::Ago(ago) => chrono::TimeDelta::from_std(ago.0).ok().and_then(|d| now.checked_sub_signed(d)).unwrap_or(DateTime::<Utc>::MIN_UTC),
+        }
+    }
+}
+
+/// Of each kind, unless it is said.
+const EXAMPLES: usize = 3;
+
 impl Which {
-    fn filter(self) -> Filter {
-        Filter { reason: self.reason, file: self.file, epoch: self.epoch }
+    fn filter(self, session: &Session) -> Filter {
+        let since = self.since.map(|since| since.at(session.clock.now()));
+        Filter { reason: self.reason, file: self.file, epoch: self.epoch, column: self.column, since }
     }
 }
 
 impl Rejects {
     pub fn run(self, session: &Session) -> End {
         match self.what {
-            What::Show { pipeline, which } => show(session, pipeline.as_deref(), &which.filter()),
-            What::Replay { pipeline, which } => replay(session, &pipeline, &which.filter()),
+            What::Show { pipeline, which, limit } => show(session, pipeline.as_deref(), &which.filter(session), limit),
+            What::Replay { pipeline, which } => replay(session, &pipeline, &which.filter(session)),
         }
     }
 }
 
-fn show(session: &Session, what: Option<&str>, filter: &Filter) -> End {
+fn show(session: &Session, what: Option<&str>, filter: &Filter, limit: Option<usize>) -> End {
     let asked = session.load(what)?;
+    let ledger = session.existing_ledger(&asked.project)?;
     let runtime = runtime()?;
+    let mut left = limit.unwrap_or(usize::MAX);
     for pipeline in &asked.pipelines {
         let parts = Parts::resolve(session, &asked.project, pipeline)?;
-        let mut groups = Groups::default();
-        let each = &mut |row: Rejected| {
-            if session.json {
-                print::json(&row_json(pipeline.name.as_str(), &row))
-            } else {
-                groups.add(row)
-            }
-            Ok(())
-        };
-        runtime.block_on(read(session, &parts, filter, each)).map_err(|e| e.context("pipeline", &pipeline.name))?;
-        if !session.json {
-            print::out(&groups.text(pipeline.name.as_str()));
+        let named = |e: Error| e.context("pipeline", &pipeline.name);
+        if session.json {
+            let each = &mut |row: Rejected| {
+                if left > 0 {
+                    left -= 1;
+                    print::json(&row_json(pipeline.name.as_str(), &row));
+                }
+                Ok(())
+            };
+            runtime.block_on(read(session, &parts, filter, each)).map_err(named)?;
+        } else {
+            let text = faults::text(session, &parts, ledger.as_ref(), filter, limit.unwrap_or(EXAMPLES));
+            print::out(&runtime.block_on(text).map_err(named)?);
         }
     }
     Ok(Exit::Done)
@@ -119,64 +162,6 @@ fn row_json(pipeline: &str, row: &Rejected) -> serde_json::Value {
         "pipeline": pipeline, "lane": row.lane, "epoch": row.epoch, "file": row.file, "line": row.line, "column": row.column,
         "reason": row.reason, "message": row.message, "raw": String::from_utf8_lossy(&row.raw), "rejected_at": row.at,
     })
-}
-
-/// What rejects have in common: reason, column, file.
-type Key = (String, Option<String>, String);
-
-/// Rejects by reason and file.
-#[derive(Default)]
-struct Groups(BTreeMap<Key, Group>);
-
-struct Group {
-    rows: u64,
-    lines: Vec<u64>,
-    example: Rejected,
-}
-
-const LINES: usize = 5;
-
-impl Groups {
-    fn add(&mut self, row: Rejected) {
-        let key = (row.reason.clone(), row.column.clone(), row.file.clone());
-        let group = self.0.entry(key).or_insert_with(|| Group { rows: 0, lines: Vec::new(), example: row.clone() });
-        group.rows += 1;
-        if group.lines.len() <= LINES {
-            group.lines.push(row.line);
-        }
-        if row.line < group.example.line {
-            group.example = row;
-        }
-    }
-
-    fn text(&self, pipeline: &str) -> String {
-        if self.0.is_empty() {
-            return format!("{pipeline}: no rejected rows\n");
-        }
-        let rows = self.0.values().map(|g| g.rows).sum();
-        let files: std::collections::BTreeSet<&str> = self.0.keys().map(|(_, _, file)| file.as_str()).collect();
-        let mut out = format!("{pipeline}: {} in {}\n", print::counted(rows, "rejected row"), print::counted(files.len() as u64, "file"));
-        let mut last: Option<(&str, Option<&str>)> = None;
-        for ((reason, column, file), group) in &self.0 {
-            if last != Some((reason, column.as_deref())) {
-                let of = self.0.iter().filter(|((r, c, _), _)| r == reason && c == column).map(|(_, g)| g.rows).sum();
-                let column = column.as_ref().map_or(String::new(), |c| format!(" in `{c}`"));
-                out.push_str(&format!("\n  {reason}{column}: {}\n", print::counted(of, "row")));
-            }
-            last = Some((reason, column.as_deref()));
-            let mut lines = group.lines.clone();
-            lines.sort_unstable();
-            let more = if group.rows as usize > LINES { ", …" } else { "" };
-            let lines = lines.iter().take(LINES).map(u64::to_string).collect::<Vec<_>>().join(", ");
-            out.push_str(&format!("    {}: {}, line {lines}{more}\n", shown(std::path::Path::new(file)), print::counted(group.rows, "row")));
-            out.push_str(&format!("      {}\n", group.example.message));
-            if !group.example.raw.is_empty() {
-                out.push_str(&format!("      | {}\n", print::short(&String::from_utf8_lossy(&group.example.raw), 110)));
-            }
-        }
-        out.push_str(&format!("\n  after the pipeline or the data is corrected: sluis rejects replay {pipeline}\n"));
-        out
-    }
 }
 
 fn replay(session: &Session, what: &str, filter: &Filter) -> End {

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use futures::StreamExt;
-use sluis_core::{EncoderFactory, Error, Result, TableResolver};
-use sluis_formats::cell::Cells;
+use sluis_core::{EncoderFactory, Result, TableResolver};
 
+use crate::drawn::Drawn;
 use crate::exit::{End, Exit};
 use crate::print;
 use crate::session::{Session, runtime};
@@ -107,42 +105,17 @@ async fn ask(sql: &str, lake: Arc<dyn TableResolver>, form: Form) -> Result<()> 
 /// Those of the query.
 pub async fn table(sql: &str, lake: Arc<dyn TableResolver>, most: usize) -> Result<(String, bool)> {
     let mut result = sluis_sql::query(sql, lake, BATCH_ROWS).await?;
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(result.schema.fields().iter().map(|f| f.name().clone()));
+    let mut table = Drawn::new(&result.schema, None);
     let (mut rows, mut more) = (0, false);
     while let Some(batch) = result.stream.next().await {
         let batch = batch?;
         let take = batch.num_rows().min(most - rows);
         more |= take < batch.num_rows();
-        for row in text_rows(&batch.slice(0, take))? {
-            table.add_row(row.into_iter().map(Option::unwrap_or_default));
-        }
+        table.add(&batch.slice(0, take))?;
         rows += take;
         if more {
             break;
         }
     }
-    for (i, field) in result.schema.fields().iter().enumerate() {
-        if let Some(column) = table.column_mut(i).filter(|_| field.data_type().is_numeric()) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    Ok((format!("{table}\n({})\n", print::counted(rows as u64, "row")), more))
-}
-
-/// A batch's rows as text; `None` is null.
-///
-/// # Errors
-/// A type that pipelines cannot hold.
-pub fn text_rows(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
-    let columns = batch.columns().iter().map(Cells::new).collect::<Result<Vec<_>, Error>>()?;
-    let text = |cells: &Cells, row: usize| {
-        (!cells.is_null(row)).then(|| {
-            let mut out = Vec::new();
-            cells.text(row, &mut out);
-            String::from_utf8_lossy(&out).into_owned()
-        })
-    };
-    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|c| text(c, row)).collect()).collect())
+    Ok((format!("{}\n({})\n", table.text(), print::counted(rows as u64, "row")), more))
 }

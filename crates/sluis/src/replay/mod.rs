@@ -24,7 +24,7 @@ use crate::rejected::Filter;
 use crate::session::Session;
 use place::Places;
 
-pub use spool::Spooled;
+pub use spool::{Spooled, header};
 
 /// The lane that lands the spool.
 pub const LANE: &str = "replay";

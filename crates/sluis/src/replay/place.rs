@@ -68,7 +68,7 @@ impl Url {
         let fixed = fixed.strip_prefix("file://").unwrap_or(fixed);
         let address = match fixed.contains("://") {
             true => fixed.to_owned(),
-            false => without_dots(&project_dir.join(fixed)).display().to_string(),
+            false => url_parts::without_dots(&project_dir.join(fixed)).display().to_string(),
         };
         Url { address: address.trim_end_matches('/').to_owned(), pattern: pattern.to_owned() }
     }
@@ -84,18 +84,6 @@ impl Url {
     fn names_file(&self, below: &str) -> bool {
         self.pattern.is_empty() && self.address.rsplit('/').next() == Some(below) && !Path::new(&self.address).is_dir()
     }
-}
-
-fn without_dots(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => drop(out.pop()),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -32,6 +32,14 @@ pub struct Spooled {
     pub headless: BTreeMap<String, (u64, Error)>,
 }
 
+/// The lines that stood above a rejected row in its file.
+///
+/// # Errors
+/// Those of reading the file: it may have gone, or changed.
+pub async fn header(parts: &Parts, ledger: &SqliteLedger, file: &str, lane: &str, epoch: u64) -> Result<Vec<u8>> {
+    head(parts, ledger, &Places::of(parts), file, lane, epoch).await
+}
+
 /// Rows of one spool file.
 struct Group {
     /// The file they stood in, and the epoch that read it.
@@ -63,7 +71,7 @@ pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filte
             out.before += rows;
             continue;
         }
-        let head = match head(parts, ledger, places, &group).await {
+        let head = match head(parts, ledger, places, &group.file, &group.lane, group.epoch).await {
             Ok(head) => head,
             Err(e) => {
                 out.headless.entry(group.file).or_insert((0, e)).0 += rows;
@@ -115,7 +123,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The lines that stand above the rows in their file: what is skipped, and the header.
-async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, group: &Group) -> Result<Vec<u8>> {
+async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, file: &str, lane: &str, epoch: u64) -> Result<Vec<u8>> {
     let Some(format) = parts.pipeline.format.as_ref().filter(|f| f.def.name == "csv") else { return Ok(Vec::new()) };
     let config = sluis_formats::def::config_of::<CsvRead>("csv", &format.config)?;
     let reading = Reading::new(&config).map_err(|_| Error::internal("the format of a checked pipeline has mistakes"))?;
@@ -127,9 +135,9 @@ async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, group: &Gro
         // The names in the file mean nothing then.
         return Ok("\n".repeat(lines).into_bytes());
     }
-    if places.original(&group.file).is_some() {
-        let bytes = std::fs::read(&group.file).map_err(|e| Error::io("read the header in", &group.file, e))?;
-        let spool = sluis_formats::memory_file(group.file.clone(), bytes);
+    if places.original(file).is_some() {
+        let bytes = std::fs::read(file).map_err(|e| Error::io("read the header in", file, e))?;
+        let spool = sluis_formats::memory_file(file, bytes);
         return first_lines(
             TextSource::open(spool, sluis_formats::compress::Compression::None, sluis_formats::text::encoding("utf-8").map_err(Error::internal)?)
                 .await?,
@@ -137,16 +145,16 @@ async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, group: &Gro
         )
         .await;
     }
-    let original = original(parts, ledger, group).await?;
+    let original = original(parts, ledger, file, lane, epoch).await?;
     first_lines(TextSource::open(original, reading.compression, reading.encoding).await?, lines).await
 }
 
 /// The file as it was when it was read.
-async fn original(parts: &Parts, ledger: &SqliteLedger, group: &Group) -> Result<std::sync::Arc<dyn RawFile>> {
-    let stories = ledger.why(&group.file)?;
-    let chapters = stories.into_iter().filter(|s| s.pipeline == parts.pipeline.name && s.path == group.file).flat_map(|s| s.versions);
-    let version: Option<FileVersion> = chapters.filter(|c| c.lane == group.lane && c.epoch.0 == group.epoch).map(|c| c.version).next_back();
-    let version = version.ok_or_else(|| Error::not_found("the ledger does not know the file").context("file", &group.file))?;
+async fn original(parts: &Parts, ledger: &SqliteLedger, file: &str, lane: &str, epoch: u64) -> Result<std::sync::Arc<dyn RawFile>> {
+    let stories = ledger.why(file)?;
+    let chapters = stories.into_iter().filter(|s| s.pipeline == parts.pipeline.name && s.path == file).flat_map(|s| s.versions);
+    let version: Option<FileVersion> = chapters.filter(|c| c.lane == lane && c.epoch.0 == epoch).map(|c| c.version).next_back();
+    let version = version.ok_or_else(|| Error::not_found("the ledger does not know the file").context("file", file))?;
     let split = Split {
         partition: PartitionId("files".into()),
         from: Position::Beginning,
