@@ -323,7 +323,7 @@ impl Loader<'_> {
 fn project_rule(path: &[&str]) -> Merge {
     match path {
         ["connections", _] => Merge::Kind,
-        ["defaults", "rejects" | "when" | "alert"] => Merge::Replace,
+        ["defaults", "rejects" | "when" | "alert" | "contract"] => Merge::Replace,
         _ => Merge::Keys,
     }
 }
@@ -338,7 +338,7 @@ fn pipeline_rule(path: &[&str]) -> Merge {
 
 /// The defaults that pipelines take; others are mistakes of the project file, and said there.
 fn known_defaults(defaults: &Node) -> Node {
-    const KEYS: [&str; 6] = ["rejects", "when", "alert", "fail_if", "limits", "settings"];
+    const KEYS: [&str; 7] = ["rejects", "contract", "when", "alert", "fail_if", "limits", "settings"];
     let entries: Vec<Entry> = defaults.entries().iter().filter(|e| KEYS.contains(&e.key.as_str())).cloned().collect();
     Node { kind: Kind::Map(entries), span: defaults.span.clone() }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sluis_core::registry::SourceDef;
-use sluis_core::{EpochLimits, FormatDef, PipelineName, Result, SinkDef, SinkName};
+use sluis_core::{Contract, EpochLimits, FormatDef, PipelineName, Result, SinkDef, SinkName};
 
 use crate::grammar::{AlertOn, Budget, Trigger};
 use crate::secret::resolve;
@@ -104,6 +104,8 @@ pub struct Pipeline {
     pub format: Option<FormatPart>,
     /// In the order in which they are tried; names are unique.
     pub checks: Vec<Check>,
+    /// What happens when files change.
+    pub contract: Contract,
     /// Names are unique, and none is `input` or a look-up table's. Empty: rows go on as they are.
     pub selects: Vec<Select>,
     pub scope: Scope,
@@ -171,6 +173,7 @@ impl Pipeline {
             "description": self.description,
             "from": beside(&self.source, &self.format),
             "check": self.checks.iter().map(|c| json!({ "name": c.name, "that": c.that, "on_fail": c.on_fail.word() })).collect::<Vec<_>>(),
+            "contract": { "columns": self.contract.columns.word(), "types": self.contract.types.word() },
             "select": self.selects.iter().map(|s| json!({ "name": s.name, "sql": s.sql })).collect::<Vec<_>>(),
             "scope": match self.scope { Scope::Row => "row", Scope::Epoch => "epoch" },
             "tables": self.tables.iter().map(|t| (t.name.clone(), beside(&t.source, &t.format))).collect::<serde_json::Map<_, _>>(),

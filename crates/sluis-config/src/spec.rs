@@ -6,6 +6,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sluis_core::OnDrift;
 use sluis_core::units::{ByteSize, HumanDuration};
 
 /// Reference to a definition that is filled in from the registry.
@@ -34,6 +35,9 @@ pub struct PipelineSpec {
     pub from: Value,
     /// Conditions in SQL that every row must meet, in order: a text each, or `name`, `that` and `on_fail`.
     pub check: Option<Checks>,
+    /// What happens when files bring a column that the schema does not have, or a value that is not of its column's type. One word for both,
+    /// or `columns` and `types` each. Default: `evolve`.
+    pub contract: Option<ContractSpec>,
     /// SQL over `input`, the rows that met the checks. Several named steps see the ones before them; the last one's rows go to the targets.
     /// Default: the rows as they are.
     pub select: Option<Selects>,
@@ -128,6 +132,8 @@ pub struct DefaultsSpec {
     #[schemars(schema_with = "target")]
     #[serde(default)]
     pub rejects: Option<Value>,
+    /// What happens when files change.
+    pub contract: Option<ContractSpec>,
     /// When they run.
     pub when: Option<When>,
     /// Who is told, and of what.
@@ -197,6 +203,28 @@ pub enum OnFail {
     Warn,
     /// The epoch fails.
     Fail,
+}
+
+/// One word for columns and types, or each its own.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ContractSpec {
+    Both(OnDrift),
+    Each(EachContract),
+}
+
+/// A contract for columns and one for types.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EachContract {
+    /// A column that the schema does not have: `evolve` (default: it becomes a new column), `freeze` (the epoch fails), `discard_row` (rows
+    /// with a value in it are rejected as `contract_violated`), `discard_value` (it is left out, its values are counted), `rescue` (its
+    /// values are kept as JSON in the column `_rescued`). Null and the empty text are no values here, but for `freeze`.
+    pub columns: Option<OnDrift>,
+    /// A value that is not of its column's type: `evolve` (default: an inferred column takes a wider type if every target can, else the row
+    /// is rejected; a declared type never changes), `freeze` (the epoch fails), `discard_row` (the row is rejected as `bad_value`),
+    /// `discard_value` (null takes its place, and it is counted), `rescue` (null takes its place, and it is kept in `_rescued`).
+    pub types: Option<OnDrift>,
 }
 
 /// The SQL of `select`.

@@ -80,6 +80,7 @@ mod tests {
             committables: vec![],
             replaced: vec![],
             schema: None,
+            drift: None,
         };
         let view = LaneView { committed, planned: Some(p.clone()), staged: Some(s.clone()) };
         assert_eq!(decide(view), Next::Commit { planned: p, staged: s });

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use crate::contract::{Misfit, Misfits};
 use crate::error::Result;
 use crate::reject::Reject;
 use crate::split::FileVersion;
@@ -36,6 +37,8 @@ pub struct ReadOptions {
     pub threads: usize,
     /// Whether `Decoded::origins` is wanted (checks that reject, or a `_line` column).
     pub keep_origins: bool,
+    /// What becomes of values that are not of their column's type.
+    pub misfits: Misfits,
 }
 
 /// One batch of a file, with what could not be decoded. Never an error for bad data in a row.
@@ -47,6 +50,8 @@ pub struct Decoded {
     pub origins: Option<RowOrigins>,
     /// Rows that are not in `batch`, with reason, line and raw bytes.
     pub rejects: Vec<Reject>,
+    /// Values that were told (`ReadOptions::misfits`), by row, then column. Empty where none was asked for.
+    pub misfits: Vec<Misfit>,
 }
 
 /// Where the rows of a batch stood in their file.

@@ -14,6 +14,7 @@
 pub mod blocking;
 pub mod clock;
 pub mod columns;
+pub mod contract;
 pub mod crash;
 pub mod decide;
 pub mod error;
@@ -32,13 +33,14 @@ pub mod transform;
 pub mod units;
 
 pub use clock::Clock;
+pub use contract::{Contract, Misfit, Misfits, OnDrift};
 pub use decide::{Next, decide};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use format::{Decoded, Encoder, EncoderFactory, FileFormat, RawFile, ReadOptions, RowOrigins};
 pub use ids::{Attempt, CommitKey, Epoch, Generation, LaneId, PipelineName, SinkName};
 pub use ledger::{Created, FileHistory, KnownFile, LaneShard, Lease, LeaseHolder, LedgerStore};
 pub use position::{Checkpoint, PartitionId, Position};
-pub use record::{Committed, LaneView, Outcome, Planned, Record, RowCounts, SplitReport, Staged};
+pub use record::{Change, Committed, Drift, LaneView, Outcome, Planned, Record, RowCounts, SplitReport, Staged, ValueCounts};
 pub use registry::{BuildContext, FileHead, FormatDef, Registry, Selection, SinkDef, Sniffed, SourceDef};
 pub use reject::{Reject, RejectReason};
 pub use sink::{Committable, Disposition, Guarantee, Receipt, Sink, SinkWriter, StagedEpoch, WriteBatch};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, Generation};
 use crate::position::Checkpoint;
 use crate::sink::{Committable, Receipt};
-use crate::split::Split;
+use crate::split::{FileVersion, Split};
 
 /// What an epoch will read. Pinned: a replay reads the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,9 +37,20 @@ pub struct Staged {
     /// The Arrow schema of what was decoded, as JSON (`columns::schema_to_json`), for drift history and stable types.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub schema: Option<serde_json::Value>,
+    /// How the epoch's files differed from what the pipeline had seen before. `None`: it was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drift: Option<Vec<Drift>>,
 }
 
 impl Staged {
+    /// What became of values by contract, over all files.
+    pub fn values(&self) -> ValueCounts {
+        self.drift.iter().flatten().fold(ValueCounts::default(), |all, drift| match drift.change {
+            Change::Discarded { values } => ValueCounts { discarded: all.discarded + values, ..all },
+            Change::Rescued { values } => ValueCounts { rescued: all.rescued + values, ..all },
+            _ => all,
+        })
+    }
     /// Sum over the splits.
     pub fn rows(&self) -> RowCounts {
         self.splits.iter().fold(RowCounts::default(), |a, s| a.plus(&s.rows))
@@ -47,6 +58,53 @@ impl Staged {
     /// Bytes read from the source.
     pub fn bytes(&self) -> u64 {
         self.splits.iter().map(|s| s.bytes).sum()
+    }
+}
+
+/// A difference between files and what the pipeline had seen before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The file that brought it, the first of the epoch. `None`: it is of no one file, or not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<FileVersion>,
+    pub column: String,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What the difference is. Types as pipelines write them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A new column.
+    Added {
+        #[serde(rename = "type")]
+        data_type: String,
+    },
+    /// A column with another type than before.
+    Retyped { from: String, to: String },
+    /// So many of the epoch's files with rows lack a column that was there before.
+    Missing { files: u64, of: u64 },
+    /// Values left out by contract.
+    Discarded { values: u64 },
+    /// Values kept in `_rescued` by contract.
+    Rescued { values: u64 },
+}
+
+/// What became of values that the schema has no place for, or that are not of their column's type; their rows landed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueCounts {
+    pub discarded: u64,
+    pub rescued: u64,
+}
+
+impl ValueCounts {
+    #[must_use]
+    pub fn plus(&self, o: &ValueCounts) -> ValueCounts {
+        ValueCounts { discarded: self.discarded + o.discarded, rescued: self.rescued + o.rescued }
+    }
+    pub fn any(&self) -> bool {
+        self.discarded + self.rescued > 0
     }
 }
 

@@ -80,6 +80,11 @@ pub trait Sink: Send + Sync {
     fn guarantee(&self) -> Guarantee;
     /// Creates the target or widens it for `schema` (columns are added, never removed or narrowed). Repeatable. Moves no rows.
     async fn prepare(&self, schema: &SchemaRef) -> Result<()>;
+    /// Whether `prepare` could make the target hold these columns; `ErrorKind::Config` if not, as `prepare` would say it. Changes nothing.
+    async fn fits(&self, schema: &SchemaRef) -> Result<()> {
+        let _ = schema;
+        Ok(())
+    }
     /// A writer that stages. Batches may come with growing schemas: the writer widens the target as `prepare` does.
     async fn writer(&self, attempt: &Attempt) -> Result<Box<dyn SinkWriter>>;
     /// Makes `staged` visible, once: called again for the same key it finds the key in the target and applies only what is missing.

@@ -44,7 +44,7 @@ pub async fn commit(drive: &Drive, planned: &Planned, staged: &Staged) -> Result
     crash::point("commit.after_record")?;
     let (files, bytes, rows) = (landed(planned, staged).count() as u64, staged.bytes(), staged.rows());
     tracing::info!(lane = %drive.lane.id, epoch = %staged.epoch, files, bytes, written = rows.written, rejected = rows.rejected, "committed");
-    drive.tell(Event::Committed { epoch: staged.epoch, files, bytes, rows, receipts });
+    drive.tell(Event::Committed { epoch: staged.epoch, files, bytes, rows, values: staged.values(), receipts });
     Ok(())
 }
 

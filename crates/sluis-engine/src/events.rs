@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: printing.
 
-use sluis_core::{Epoch, LaneId, Receipt, RowCounts};
+use sluis_core::{Epoch, LaneId, Receipt, RowCounts, ValueCounts};
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ pub enum Event {
     /// `staged` is written: from here only forward.
     Staged { epoch: Epoch, rows: RowCounts },
     /// `committed` is written.
-    Committed { epoch: Epoch, files: u64, bytes: u64, rows: RowCounts, receipts: Vec<Receipt> },
+    Committed { epoch: Epoch, files: u64, bytes: u64, rows: RowCounts, values: ValueCounts, receipts: Vec<Receipt> },
     /// Something failed in a way that may pass; it is tried again after the pause.
     Retrying { epoch: Option<Epoch>, error: String, attempt: usize, of: usize, pause_ms: u64 },
     /// Something went wrong that costs no rows (a file could not be archived): it is tried again by a later run.

@@ -1,17 +1,19 @@
-//! The middle step of an epoch: tasks read, transform and stage what was planned; rows are counted; then the decision is written.
+//! The middle step of an epoch: tasks read, transform and stage what was planned; rows are counted; then the decision is written. Where rows
+//! show that a column needs a wider type than the sample did (`contract: evolve`), all tasks begin again with it.
 //!
 //! Deliberately not here: what a task does. Guarantees: until `staged` is written nothing is visible, and a failure leaves it so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use sluis_core::columns::{schema_from_json, schema_to_json, unite};
-use sluis_core::{Created, Error, ErrorKind, Opened, Outcome, Planned, RawFile, Record, Result, RowCounts, Split, Staged, crash};
+use sluis_core::{Created, Error, ErrorKind, Outcome, Planned, Record, Result, RowCounts, Split, Staged, crash};
 
 use crate::accounting::prove;
 use crate::events::Event;
 use crate::executor::{Executor, InProcess};
+use crate::pin::{Pinned, pin};
 use crate::run::Drive;
 use crate::task::{TaskReport, TaskSpec, Workshop, input_schema};
 
@@ -43,14 +45,26 @@ pub async fn execute(drive: &mut Drive, planned: &Planned) -> Result<Option<Stag
 async fn work(drive: &mut Drive, planned: &Planned) -> Result<(Staged, BTreeMap<String, u64>)> {
     let job = drive.job.clone();
     let known = drive.engine.ledger.last_schema(&job.pipeline).await?.as_ref().map(schema_from_json).transpose()?;
-    let schema = pin(drive, &planned.splits, known).await?;
     let workshop = Arc::new(Workshop::new(job.clone(), drive.engine.observer.clone(), drive.halt.clone()));
-    prepare(drive, &workshop, &schema).await?;
-    let reports = InProcess(workshop).run(tasks(drive, planned, &schema)).await?;
+    let mut pinned = pin(drive, &workshop, &planned.splits, known.clone()).await?;
+    let reports = loop {
+        prepare(drive, &workshop, &pinned.schema).await?;
+        let tasks = tasks(drive, planned, &pinned);
+        let starts: Vec<usize> = tasks.iter().scan(0, |at, t| Some(std::mem::replace(at, *at + t.splits.len()))).collect();
+        let reports = InProcess(workshop.clone()).run(tasks).await?;
+        if reports.iter().all(|r| r.wider.is_empty()) {
+            break reports;
+        }
+        // Nothing was decided: what was staged is swept with the leftovers of other attempts.
+        pinned.widen(&workshop, &reports, &starts).await?;
+    };
     let sinks: Vec<_> = job.sinks.iter().map(|s| s.name().clone()).collect();
     let splits = prove(&planned.splits, &reports, &sinks, job.rejects.name())?;
-    let decoded =
-        reports.iter().filter_map(|r| r.schema.as_ref()).try_fold(schema, |all, more| Ok::<_, Error>(unite(&all, &*schema_from_json(more)?)))?;
+    let decoded = reports
+        .iter()
+        .filter_map(|r| r.schema.as_ref())
+        .try_fold(pinned.schema.clone(), |all, more| Ok::<_, Error>(unite(&all, &*schema_from_json(more)?)))?;
+    let drift = pinned.drift(known.as_ref(), &decoded, &planned.splits, &reports);
     let replaced = planned.splits.iter().zip(&splits).filter(|(split, report)| split.replaces && report.outcome == Outcome::Read);
     let replaced = replaced.map(|(split, _)| split.name().to_owned()).collect();
     let mut warnings = BTreeMap::new();
@@ -69,46 +83,9 @@ async fn work(drive: &mut Drive, planned: &Planned) -> Result<(Staged, BTreeMap<
         committables,
         replaced,
         schema: (!decoded.fields().is_empty()).then(|| schema_to_json(&decoded)),
+        drift: Some(drift),
     };
     Ok((staged, warnings))
-}
-
-/// The schema that all tasks of the epoch decode to: what earlier epochs had, and what a sample of this epoch's files has beyond it.
-/// The same splits and the same known schema give the same one.
-async fn pin(drive: &Drive, splits: &[Split], known: Option<SchemaRef>) -> Result<SchemaRef> {
-    let known_or_none = known.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
-    let Some(format) = &drive.job.format else { return Ok(known_or_none) };
-    let candidates: Vec<&Split> = splits.iter().filter(|s| s.file.as_ref().is_some_and(|f| f.size > 0)).collect();
-    let wanted = drive.job.settings.sample_files.clamp(1, candidates.len().max(1));
-    let mut sample: Vec<Arc<dyn RawFile>> = Vec::with_capacity(wanted);
-    for i in 0..wanted.min(candidates.len()) {
-        // Spread over the epoch: files drift with time.
-        match drive.job.source.open(candidates[i * candidates.len() / wanted]).await {
-            Ok(Opened::File(file)) => sample.push(file),
-            Ok(Opened::Rows(_)) => {}
-            Err(e) if e.kind() == ErrorKind::SourceChanged => {}
-            Err(e) => return Err(e),
-        }
-    }
-    let unreadable = |e: &Error| matches!(e.kind(), ErrorKind::SourceChanged | ErrorKind::CorruptInput);
-    let inferred = match format.infer(&sample, known.as_ref()).await {
-        // What is wrong with which file is said when it is read; the others are looked at.
-        Err(e) if unreadable(&e) => {
-            let mut all = known.clone();
-            for file in &sample {
-                match format.infer(std::slice::from_ref(file), all.as_ref()).await {
-                    Err(e) if unreadable(&e) => {}
-                    one => all = Some(one?),
-                }
-            }
-            all.unwrap_or_else(|| Arc::new(Schema::empty()))
-        }
-        inferred => inferred?,
-    };
-    // Columns that no file of today has stay: a select may name them.
-    let gone = known_or_none.fields().iter().filter(|f| inferred.index_of(f.name()).is_err());
-    let fields: Vec<_> = inferred.fields().iter().chain(gone).map(|f| Arc::new(f.as_ref().clone().with_nullable(true))).collect();
-    Ok(Arc::new(Schema::new(fields)))
 }
 
 /// Plans the SQL, so that its mistakes are known before anything is read, and makes the targets ready for its columns.
@@ -116,7 +93,7 @@ async fn prepare(drive: &mut Drive, workshop: &Workshop, schema: &SchemaRef) -> 
     if schema.fields().is_empty() {
         return Ok(());
     }
-    let input = input_schema(schema, &drive.job.source.constant_columns())?;
+    let input = input_schema(schema, &drive.job.added_columns())?;
     let output = match workshop.plan(&input).await? {
         Some(plan) => plan.output_schema(),
         None => input,
@@ -130,7 +107,7 @@ async fn prepare(drive: &mut Drive, workshop: &Workshop, schema: &SchemaRef) -> 
 }
 
 /// Contiguous groups of splits, of about as many bytes each.
-fn tasks(drive: &Drive, planned: &Planned, schema: &SchemaRef) -> Vec<TaskSpec> {
+fn tasks(drive: &Drive, planned: &Planned, pinned: &Pinned) -> Vec<TaskSpec> {
     let settings = &drive.job.settings;
     let across_rows = drive.job.transform.as_ref().is_some_and(|t| t.across_rows());
     let count = if across_rows { 1 } else { settings.tasks.clamp(1, planned.splits.len()) };
@@ -142,7 +119,8 @@ fn tasks(drive: &Drive, planned: &Planned, schema: &SchemaRef) -> Vec<TaskSpec> 
         task: task as u32,
         planned_at: planned.at,
         splits: splits.to_vec(),
-        schema: schema_to_json(schema),
+        schema: schema_to_json(&pinned.schema),
+        told: pinned.told.iter().cloned().collect(),
         threads,
     };
     groups.into_iter().enumerate().map(spec).collect()

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use sluis_core::{EpochLimits, FileFormat, LaneId, LaneShard, PipelineName, RowCounts, Sink, Source, Transform};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use sluis_core::contract::RESCUED;
+use sluis_core::{Contract, EpochLimits, FileFormat, LaneId, LaneShard, PipelineName, RowCounts, Sink, Source, Transform};
 
 /// Says whether the rows of an epoch break an error budget: `Some(sentence)` if they do.
 pub type BudgetCheck = Arc<dyn Fn(&RowCounts) -> Option<String> + Send + Sync>;
@@ -16,6 +18,10 @@ pub struct Job {
     pub source: Arc<dyn Source>,
     /// Decodes what the source opens as a file; `None` for sources of rows.
     pub format: Option<Arc<dyn FileFormat>>,
+    /// The columns that the format declares: their types never change. Empty: it declares none.
+    pub declared: SchemaRef,
+    /// What happens when files change.
+    pub contract: Contract,
     /// Checks and select; `None`: rows go on as they are.
     pub transform: Option<Arc<dyn Transform>>,
     /// At least one.
@@ -26,6 +32,18 @@ pub struct Job {
     /// Asked once per epoch, before `staged` is written: `Some` fails the epoch with `ErrorKind::Budget`.
     pub budget: BudgetCheck,
     pub settings: JobSettings,
+}
+
+impl Job {
+    /// The columns that rows get besides those of their files: the source's, and the one for what a contract rescues.
+    pub fn added_columns(&self) -> SchemaRef {
+        let source = self.source.constant_columns();
+        if !self.contract.rescues() {
+            return source;
+        }
+        let rescued = Arc::new(Field::new(RESCUED, DataType::Utf8, true));
+        Arc::new(Schema::new(source.fields().iter().cloned().chain([rescued]).collect::<Vec<_>>()))
+    }
 }
 
 /// How the work is done.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | the loop: lease, `decide`, one room per step |
 //! | `plan`, `execute`, `commit` | the three steps of an epoch |
+//! | `pin` | the schema of an epoch, as the contract allows, and how it came about |
 //! | `accounting` | proves that every row is somewhere, once |
 //! | `lease`, `halt`, `retry` | keeping the lane; when to stop; how long to wait |
 //! | [`executor`], [`task`] | tasks: plain data in, plain data out; reading, transforming, staging |
@@ -22,6 +23,7 @@ mod halt;
 pub mod job;
 mod lease;
 pub mod ledger;
+mod pin;
 mod plan;
 mod retry;
 pub mod run;

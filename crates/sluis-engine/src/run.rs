@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use sluis_core::secret::redact;
-use sluis_core::{Clock, Discovery, Epoch, Error, ErrorKind, LedgerStore, Next, Planned, Result, RowCounts, Staged, decide};
+use sluis_core::{Clock, Discovery, Epoch, Error, ErrorKind, LedgerStore, Next, Planned, Result, RowCounts, Staged, ValueCounts, decide};
 use tokio::sync::watch;
 
 use crate::commit::{acknowledge_rest, clear_up, commit, landed};
@@ -81,6 +81,8 @@ pub struct Summary {
     pub rows: RowCounts,
     /// Rows that failed `on_fail: warn` checks.
     pub warned: u64,
+    /// Values that the contract discarded or rescued.
+    pub values: ValueCounts,
 }
 
 /// A run's end.
@@ -301,5 +303,6 @@ impl Drive {
         self.summary.files += files as u64;
         self.summary.bytes += staged.bytes();
         self.summary.rows = self.summary.rows.plus(&staged.rows());
+        self.summary.values = self.summary.values.plus(&staged.values());
     }
 }

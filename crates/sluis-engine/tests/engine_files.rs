@@ -53,6 +53,8 @@ fn job(folder: &Path, threads: usize, source: Value, format: &str) -> Job {
     Job {
         source: (registry.source("files").unwrap().build)(&context, &source).unwrap(),
         format: Some((registry.format("csv").unwrap().reader.unwrap())(&json!({})).unwrap()),
+        declared: Arc::new(arrow_schema::Schema::empty()),
+        contract: Default::default(),
         transform: None,
         sinks: vec![sink("files", "out/", format)],
         rejects: sink("rejects", ".sluis/rejects/p/", "parquet"),

@@ -70,7 +70,7 @@ async fn read(text: &Bytes, threads: usize) -> Result<(Vec<RecordBatch>, usize)>
         None => return Ok((Vec::new(), 0)),
     };
     let schema = format.infer(&[], None).await?;
-    let options = ReadOptions { schema, batch_rows: 8192, threads, keep_origins: false };
+    let options = ReadOptions { schema, batch_rows: 8192, threads, keep_origins: false, misfits: Default::default() };
     let mut rows = format.read(memory_file("/speed.csv", text.clone()), &options).await?;
     let (mut batches, mut rejects) = (Vec::new(), 0);
     while let Some(d) = rows.next().await {
@@ -142,7 +142,7 @@ fn main() -> Result<()> {
         say("writing JSON lines", lines.len(), started.elapsed());
         let lines = Bytes::from(lines);
         let json = sluis_formats::JSON.reader.map(|r| r(&config())).transpose()?.expect("a reader");
-        let options = ReadOptions { schema: batches[0].schema(), batch_rows: 8192, threads: 1, keep_origins: false };
+        let options = ReadOptions { schema: batches[0].schema(), batch_rows: 8192, threads: 1, keep_origins: false, misfits: Default::default() };
         let started = Instant::now();
         runtime.block_on(async {
             let mut rows = json.read(memory_file("/speed.json", lines.clone()), &options).await?;

@@ -27,7 +27,7 @@ async fn tell(format: &str, config: Value, name: &str, bytes: &[u8]) -> Told {
     let reader: Arc<dyn FileFormat> = (def.reader.unwrap())(&config).unwrap();
     let file = memory_file_in_pieces(name, bytes.to_vec(), 5);
     let schema = reader.infer(std::slice::from_ref(&file), None).await.unwrap();
-    let options = ReadOptions { schema: schema.clone(), batch_rows: 2, threads: 2, keep_origins: true };
+    let options = ReadOptions { schema: schema.clone(), batch_rows: 2, threads: 2, keep_origins: true, misfits: Default::default() };
     let mut told = Told { columns: String::new(), rows: vec![], rejects: vec![], error: None };
     told.columns = schema.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect::<Vec<_>>().join(", ");
     let mut items = reader.read(file, &options).await.unwrap();

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_schema::{Schema, SchemaRef};
 use serde_json::{Value, json};
 use sluis_config::spec::OnCorrupt;
 use sluis_config::{Budget, Pipeline, Project, Target};
@@ -83,7 +84,9 @@ impl Parts {
         Ok(Job {
             pipeline: p.name.clone(),
             source,
+            declared: declared_columns(p),
             format,
+            contract: p.contract,
             transform,
             sinks,
             rejects,
@@ -123,6 +126,12 @@ pub fn rejects_target(session: &Session, project: &Project, pipeline: &Pipeline)
 
 fn default_rejects(state_dir: &Path, pipeline: &str) -> Value {
     json!({ "url": state_dir.join("rejects").join(pipeline).display().to_string(), "format": "parquet" })
+}
+
+/// The columns that a pipeline's format declares.
+pub fn declared_columns(pipeline: &Pipeline) -> SchemaRef {
+    let declared = pipeline.format.as_ref().and_then(|f| (f.def.declared_columns)(&f.config));
+    declared.unwrap_or_else(|| Arc::new(Schema::empty()))
 }
 
 /// All budgets of a pipeline as one question.

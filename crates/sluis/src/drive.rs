@@ -88,6 +88,9 @@ impl PipelineRun {
             "bytes": self.summary.bytes,
             "seconds": (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
         });
+        if self.summary.values.any() {
+            line["values"] = json!(self.summary.values);
+        }
         if let Some(error) = &self.error {
             line["error"] = error_json(error);
         }
@@ -152,8 +155,8 @@ impl Tally {
 
 impl Observer for Tally {
     fn event(&self, lane: &LaneId, event: Event) {
-        if let Event::Committed { files, bytes, rows, .. } = &event {
-            let one = Summary { epochs: 1, files: *files, bytes: *bytes, rows: *rows, warned: 0 };
+        if let Event::Committed { files, bytes, rows, values, .. } = &event {
+            let one = Summary { epochs: 1, files: *files, bytes: *bytes, rows: *rows, warned: 0, values: *values };
             let mut all = self.sum.lock().unwrap_or_else(|e| e.into_inner());
             *all = sum(&all, &one);
         }
@@ -168,6 +171,7 @@ fn sum(a: &Summary, b: &Summary) -> Summary {
         bytes: a.bytes + b.bytes,
         rows: a.rows.plus(&b.rows),
         warned: a.warned + b.warned,
+        values: a.values.plus(&b.values),
     }
 }
 
@@ -292,7 +296,7 @@ mod tests {
     fn the_line_of_a_run_has_its_keys_in_order() {
         let run = PipelineRun {
             pipeline: PipelineName::new("p"),
-            summary: Summary { epochs: 1, files: 2, bytes: 3, rows: RowCounts { read: 5, written: 4, rejected: 1, ..Default::default() }, warned: 0 },
+            summary: Summary { epochs: 1, files: 2, bytes: 3, rows: RowCounts { read: 5, written: 4, rejected: 1, ..Default::default() }, ..Summary::default() },
             error: None,
             took: Duration::from_millis(1500),
         };

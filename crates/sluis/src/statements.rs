@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use sluis_config::spec::{OnFail, Scope};
 use sluis_config::{Diagnostic, Pipeline};
 use sluis_core::columns::unite;
+use sluis_core::contract::RESCUED;
 use sluis_core::{TableResolver, TableSource};
 use sluis_sql::{CheckRule, Part, SqlProblem, Step, TransformSpec};
 
@@ -54,7 +55,10 @@ fn diagnostic(pipeline: &Pipeline, problem: SqlProblem) -> Diagnostic {
 
 /// The columns that a pipeline's configuration names, and whether its files can have no others.
 pub fn known_columns(pipeline: &Pipeline) -> (SchemaRef, bool) {
-    let constants = (pipeline.source.def.constant_columns)(&pipeline.source.config);
+    let mut constants = (pipeline.source.def.constant_columns)(&pipeline.source.config);
+    if pipeline.contract.rescues() {
+        constants = unite(&constants, &Schema::new(vec![Field::new(RESCUED, DataType::Utf8, true)]));
+    }
     let Some(format) = &pipeline.format else { return (constants, false) };
     let declared = (format.def.declared_columns)(&format.config);
     let complete = declared.is_some() && (format.def.name == "raw" || (format.def.name == "csv" && headless(&format.config)));

@@ -3,6 +3,7 @@
 //! Everything wrong is found in one pass: a part with mistakes leaves the others to be looked at.
 //! Deliberately not here: reading files, variables (they are in already), and other pipelines.
 
+mod contract;
 mod parts;
 mod rows;
 mod settings;
@@ -52,6 +53,7 @@ pub(crate) fn build(around: &Surroundings<'_>, file: &std::sync::Arc<SourceFile>
     let (name, name_span) = builder.name(file, node);
     let from = node.entry("from").and_then(|e| builder.from(e, "from"));
     let checks = builder.checks(node);
+    let contract = builder.contract(node);
     let tables = builder.tables(node);
     let selects = builder.selects(node, &tables);
     let scope = builder.scope(node);
@@ -63,8 +65,9 @@ pub(crate) fn build(around: &Surroundings<'_>, file: &std::sync::Arc<SourceFile>
     let budget = builder.budget(node);
     let settings = builder.settings(node);
     let description = builder.plain_text(node, "description", "the description").map(|t| t.value);
-    if let Some((source, _)) = &from {
+    if let Some((source, format)) = &from {
         builder.combinations(node, source);
+        builder.contract_combinations(node, contract, source, format.as_ref());
     }
     let after_names = after.into_iter().collect();
     let errors = diagnostics.iter().filter(|d| d.severity == crate::Severity::Error).count();
@@ -76,6 +79,7 @@ pub(crate) fn build(around: &Surroundings<'_>, file: &std::sync::Arc<SourceFile>
             source,
             format,
             checks,
+            contract,
             selects,
             scope,
             tables,

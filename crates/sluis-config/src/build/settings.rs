@@ -18,7 +18,7 @@ const FILES: u64 = 1000;
 const BYTES: u64 = 2 << 30;
 
 impl Builder<'_, '_> {
-    fn spec<T: DeserializeOwned>(&self, node: &Node, key: &str, definition: &str) -> Option<T> {
+    pub(super) fn spec<T: DeserializeOwned>(&self, node: &Node, key: &str, definition: &str) -> Option<T> {
         let value = self.conform(node.get(key)?, definition)?;
         serde_json::from_value(value).ok()
     }

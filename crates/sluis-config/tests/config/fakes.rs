@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::Schema as Columns;
+use arrow_schema::{DataType, Field, Schema as Columns, SchemaRef};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::Value;
@@ -115,11 +115,34 @@ pub struct Csv {
     /// Columns and their types.
     #[serde(default)]
     #[schemars(schema_with = "columns")]
-    columns: BTreeMap<String, String>,
+    columns: Types,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Types {
+    All(String),
+    Each(BTreeMap<String, String>),
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Types::Each(BTreeMap::new())
+    }
 }
 
 fn columns(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "object", "additionalProperties": { "type": "string", "format": "sluis-type" } })
+    schemars::json_schema!({ "anyOf": [
+        { "type": "object", "additionalProperties": { "type": "string", "format": "sluis-type" } },
+        { "const": "string" },
+    ] })
+}
+
+/// The names declared, whatever their types.
+fn declared(value: &Value) -> Option<SchemaRef> {
+    let names = value["columns"].as_object()?.keys();
+    Some(Arc::new(Columns::new(names.map(|n| Field::new(n, DataType::Utf8, true)).collect::<Vec<_>>())))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -242,6 +265,15 @@ static CSV: FormatDef = FormatDef {
     summary: "Comma-separated values.",
     schema: || schema_for!(Csv),
     validate: |v| parsed::<Csv>(v, |_| vec![]),
+    reader: Some(|_| never()),
+    writer: None,
+    declared_columns: declared,
+};
+static RAW: FormatDef = FormatDef {
+    name: "raw",
+    summary: "Bytes as they are.",
+    schema: || schema_for!(Nothing),
+    validate: |v| parsed::<Nothing>(v, |_| vec![]),
     reader: Some(|_| never()),
     writer: None,
     declared_columns: |_| None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use sluis_config::spec::{OnCorrupt, OnFail, Scope};
 use sluis_config::{AlertOn, Options, Trigger};
+use sluis_core::{Contract, OnDrift};
 
 use crate::{PIPELINE, codes, good, load, project};
 
@@ -26,6 +27,7 @@ check:
   - { name: non_negative, that: "seconds >= 0" }
   - call_id is not null
   - { that: cost < 1000, on_fail: warn }
+contract: { columns: freeze }
 select:
   clean: select * from input
   final: "select c.*, cells.name from clean c left join cells using (cell)"
@@ -68,7 +70,9 @@ fn a_full_pipeline_is_read() {
     assert!(p.budget[1].exceeded(1001, 1_000_000) && !p.budget[0].exceeded(5, 100));
     assert_eq!((p.limits.files, p.limits.bytes, p.limits.rows), (10, 1 << 30, u64::MAX));
     assert_eq!((p.settings.tasks.get(), p.settings.on_corrupt, p.settings.tries.get()), (2, OnCorrupt::Reject, 5));
+    assert_eq!(p.contract, Contract { columns: OnDrift::Freeze, types: OnDrift::Evolve });
     let shown = p.to_json();
+    assert_eq!(shown["contract"], json!({ "columns": "freeze", "types": "evolve" }));
     assert_eq!((&shown["when"], &shown["fail_if"][0], &shown["limits"]["rows"]), (&json!("5 3 * * *"), &json!("rejects > 5%"), &json!(null)));
 }
 

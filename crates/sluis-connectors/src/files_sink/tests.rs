@@ -57,7 +57,7 @@ async fn rows_of(storage: &StorageRef, path: &str, format: &str) -> Vec<RecordBa
     let reader = (format.reader.unwrap())(&json!({})).unwrap();
     let file = sluis_formats::memory_file(path, bytes);
     let schema = reader.infer(std::slice::from_ref(&file), None).await.unwrap();
-    let options = ReadOptions { schema, batch_rows: 1000, threads: 1, keep_origins: false };
+    let options = ReadOptions { schema, batch_rows: 1000, threads: 1, keep_origins: false, misfits: Default::default() };
     let decoded: Vec<_> = reader.read(file, &options).await.unwrap().collect().await;
     decoded.into_iter().map(|d| d.unwrap()).inspect(|d| assert!(d.rejects.is_empty())).map(|d| d.batch).collect()
 }

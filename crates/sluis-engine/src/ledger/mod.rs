@@ -15,6 +15,7 @@
 //!
 //! Deliberately not here: crash points (they stand around the calls, in the engine), deciding what comes next.
 
+pub mod drift;
 mod failure;
 mod files;
 mod fsck;

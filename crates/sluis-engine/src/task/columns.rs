@@ -1,6 +1,8 @@
-//! The columns of an epoch: the pinned ones, then what the source adds (captures, metadata), then what files bring beyond, in the order seen.
+//! The columns of an epoch: the pinned ones, then what the source and the contract add (captures, metadata, `_rescued`), then what files
+//! bring beyond, in the order seen.
 //!
-//! Deliberately not here: choosing the pinned ones. Guarantees: every batch gets all columns so far, by name; no name stands twice.
+//! Deliberately not here: choosing the pinned ones; what becomes of columns that the contract keeps out (`contract`). Guarantees: every batch
+//! gets all columns so far, by name; no name stands twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::take::take;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sluis_core::columns::{type_name, widen};
+use sluis_core::contract::RESCUED;
 use sluis_core::{Error, ErrorKind, Result, Split};
 
 /// When the epoch was planned.
@@ -23,7 +26,7 @@ pub const LINE: &str = "_line";
 /// # Errors
 /// `ErrorKind::Config`: files have a column with the name of one that the source adds.
 pub fn input_schema(pinned: &SchemaRef, constants: &SchemaRef) -> Result<SchemaRef> {
-    Ok(Columns::new(pinned, constants)?.schema)
+    Ok(Columns::new(pinned, constants, true)?.schema)
 }
 
 /// The constants of a split: one value each, `None` for `_line`.
@@ -69,19 +72,33 @@ pub struct Columns {
     constants: Vec<FieldRef>,
     schema: SchemaRef,
     by_name: HashMap<String, usize>,
+    /// Whether columns beyond the pinned ones are taken in.
+    open: bool,
     /// How batches of the last one's shape are mapped.
-    last: Option<(SchemaRef, Vec<From>)>,
+    last: Option<Mapping>,
+}
+
+/// How batches of one shape are mapped.
+struct Mapping {
+    batch: SchemaRef,
+    /// Per column of the epoch.
+    from: Vec<From>,
+    /// Columns of the batch that are kept out.
+    strange: Vec<usize>,
+    /// Columns of files that the batch has, in ascending order.
+    present: Vec<usize>,
 }
 
 impl Columns {
-    /// Starts with the pinned ones.
+    /// Starts with the pinned ones. `open`: columns beyond them are taken in.
     ///
     /// # Errors
     /// As [`input_schema`].
-    pub fn new(pinned: &SchemaRef, constants: &SchemaRef) -> Result<Self> {
+    pub fn new(pinned: &SchemaRef, constants: &SchemaRef, open: bool) -> Result<Self> {
         let file: Vec<FieldRef> = pinned.fields().iter().map(nullable).collect();
         let constants = constants.fields().iter().map(nullable).collect();
-        let mut columns = Self { pinned: file.len(), file, constants, schema: Arc::new(Schema::empty()), by_name: HashMap::new(), last: None };
+        let (pinned, schema) = (file.len(), Arc::new(Schema::empty()));
+        let mut columns = Self { pinned, file, constants, schema, by_name: HashMap::new(), open, last: None };
         if let Some(twice) = columns.file.iter().find(|f| columns.is_constant(f.name())) {
             return Err(columns.clash(twice.name(), ErrorKind::Config));
         }
@@ -109,7 +126,10 @@ impl Columns {
     }
 
     fn clash(&self, name: &str, kind: ErrorKind) -> Error {
-        Error::new(kind, format!("the files have a column `{name}`, and the source adds one of that name")).hint(if name.starts_with('_') {
+        let who = if name == RESCUED { "the contract" } else { "the source" };
+        Error::new(kind, format!("the files have a column `{name}`, and {who} adds one of that name")).hint(if name == RESCUED {
+            "give that column of the files another name with the format's `names`, or choose a contract without `rescue`"
+        } else if name.starts_with('_') {
             "leave that name out of `metadata`, or rename the files' column in the format's `columns`"
         } else {
             "give the capture in `match` another name"
@@ -130,6 +150,7 @@ impl Columns {
         for field in batch.fields() {
             match self.by_name.get(field.name()) {
                 None if self.is_constant(field.name()) => return Err(self.clash(field.name(), ErrorKind::Data)),
+                None if !self.open => {}
                 None => {
                     self.by_name.insert(field.name().clone(), self.file.len());
                     self.file.push(nullable(field));
@@ -151,35 +172,45 @@ impl Columns {
         Ok(())
     }
 
-    fn mapping(&mut self, batch: &SchemaRef, widens: bool) -> Result<()> {
-        if self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, batch) || last == batch) {
-            return Ok(());
-        }
-        self.admit(batch, widens)?;
-        let from = |field: &FieldRef| match self.constants.iter().position(|c| c.name() == field.name()) {
-            Some(i) => From::Constant(i),
-            None => batch.index_of(field.name()).map_or(From::Nothing, From::File),
-        };
-        self.last = Some((batch.clone(), self.schema.fields().iter().map(from).collect()));
-        Ok(())
-    }
-
-    /// The batch with all columns so far.
+    /// Takes in the columns of a batch, as far as they are to be. `widens`: whether types grow, too (rows that no reader decoded).
     ///
     /// # Errors
-    /// `ErrorKind::Data`: a name that the source adds, or a value that does not fit its column.
-    pub fn complete(&mut self, batch: &RecordBatch, constants: &mut Expanded, lines: Option<&[u64]>, widens: bool) -> Result<RecordBatch> {
-        self.mapping(batch.schema_ref(), widens)?;
+    /// `ErrorKind::Data`: a name that the source adds.
+    pub fn meet(&mut self, batch: &SchemaRef, widens: bool) -> Result<Met<'_>> {
+        let same = |last: &Mapping| Arc::ptr_eq(&last.batch, batch) || last.batch == *batch;
+        let again = self.last.as_ref().is_some_and(same);
+        if !again {
+            self.admit(batch, widens)?;
+            let from = |field: &FieldRef| match self.constants.iter().position(|c| c.name() == field.name()) {
+                Some(i) => From::Constant(i),
+                None => batch.index_of(field.name()).map_or(From::Nothing, From::File),
+            };
+            let from = self.schema.fields().iter().map(from).collect();
+            let places: Vec<Option<usize>> = batch.fields().iter().map(|f| self.by_name.get(f.name()).copied()).collect();
+            let strange = (0..places.len()).filter(|i| places[*i].is_none()).collect();
+            let mut present: Vec<usize> = places.into_iter().flatten().collect();
+            present.sort_unstable();
+            self.last = Some(Mapping { batch: batch.clone(), from, strange, present });
+        }
+        let Some(Mapping { strange, present, .. }) = &self.last else { return Err(Error::internal("columns have no mapping")) };
+        Ok(Met { strange, present, again })
+    }
+
+    /// The batch with all columns so far, without those that are kept out; [`Columns::meet`] has met it. `rescued`: the values of `_rescued`.
+    ///
+    /// # Errors
+    /// `ErrorKind::Data`: a value that does not fit its column.
+    pub fn complete(&self, batch: &RecordBatch, constants: &mut Expanded, lines: Option<&[u64]>, rescued: Option<ArrayRef>) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let Some((_, mapping)) = &self.last else { return Err(Error::internal("columns have no mapping")) };
-        let mut columns = Vec::with_capacity(mapping.len());
-        for (field, from) in self.schema.fields().iter().zip(mapping) {
+        let Some(Mapping { from, .. }) = &self.last else { return Err(Error::internal("columns have no mapping")) };
+        let mut columns = Vec::with_capacity(from.len());
+        for (field, from) in self.schema.fields().iter().zip(from) {
             columns.push(match *from {
                 From::Nothing => new_null_array(field.data_type(), rows),
                 From::File(i) if batch.column(i).data_type() == field.data_type() => batch.column(i).clone(),
                 From::File(i) => cast(batch.column(i), field)?,
                 From::Constant(i) => match (constants.get(i, rows)?, lines) {
-                    (Some(array), _) => array,
+                    (Some(array), _) => rescued.clone().filter(|_| field.name() == RESCUED).unwrap_or(array),
                     (None, Some(lines)) => as_type(Arc::new(Int64Array::from_iter_values(lines.iter().map(|n| *n as i64))), field)?,
                     (None, None) => new_null_array(field.data_type(), rows),
                 },
@@ -189,6 +220,16 @@ impl Columns {
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(|e| Error::internal("columns do not fit their schema").source(e))
     }
+}
+
+/// How a batch meets the columns so far.
+pub struct Met<'a> {
+    /// Columns of the batch that are kept out.
+    pub strange: &'a [usize],
+    /// Columns of files ([`Columns::of_files`]) that it has, in ascending order.
+    pub present: &'a [usize],
+    /// The batch before had the same shape.
+    pub again: bool,
 }
 
 fn nullable(field: &FieldRef) -> FieldRef {
@@ -263,6 +304,11 @@ mod tests {
         }
     }
 
+    fn complete(columns: &mut Columns, batch: &RecordBatch, constants: &mut Expanded, lines: Option<&[u64]>, widens: bool) -> Result<RecordBatch> {
+        columns.meet(batch.schema_ref(), widens)?;
+        columns.complete(batch, constants, lines, None)
+    }
+
     fn names(schema: &Schema) -> Vec<&str> {
         schema.fields().iter().map(|f| f.name().as_str()).collect()
     }
@@ -301,35 +347,54 @@ mod tests {
 
     #[test]
     fn columns_grow_in_the_order_seen_and_batches_get_all_of_them() {
-        let mut columns = Columns::new(&schema(&[("a", "int"), ("b", "string")]), &schema(&[("seq", "int"), ("_line", "bigint")])).unwrap();
+        let mut columns = Columns::new(&schema(&[("a", "int"), ("b", "string")]), &schema(&[("seq", "int"), ("_line", "bigint")]), true).unwrap();
         assert_eq!(names(&columns.schema), ["a", "b", "seq", "_line"]);
         let mut expanded =
             Expanded::new(constants(&schema(&[("seq", "int"), ("_line", "bigint")]), &split(&[("seq", "3")]), DateTime::UNIX_EPOCH).unwrap());
         let text: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
         let batch = RecordBatch::try_from_iter([("new", text.clone()), ("b", text)]).unwrap();
-        let out = columns.complete(&batch, &mut expanded, Some(&[2, 5]), false).unwrap();
+        let out = complete(&mut columns, &batch, &mut expanded, Some(&[2, 5]), false).unwrap();
         assert_eq!(names(out.schema_ref()), ["a", "b", "seq", "_line", "new"]);
         assert_eq!(out.column(0).null_count(), 2);
         assert_eq!(out.column(2).as_primitive::<Int32Type>().values(), &[3, 3]);
         assert_eq!(out.column(3).as_primitive::<Int64Type>().values(), &[2, 5]);
         let ints: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![1, 2, 3]));
-        let out = columns.complete(&RecordBatch::try_from_iter([("a", ints.clone())]).unwrap(), &mut expanded, None, false).unwrap();
+        let out = complete(&mut columns, &RecordBatch::try_from_iter([("a", ints.clone())]).unwrap(), &mut expanded, None, false).unwrap();
         assert_eq!((names(out.schema_ref()), out.num_rows()), (vec!["a", "b", "seq", "_line", "new"], 3));
         assert_eq!(names(&columns.of_files()), ["a", "b", "new"]);
-        let e = columns.complete(&RecordBatch::try_from_iter([("seq", ints)]).unwrap(), &mut expanded, None, false).unwrap_err();
+        let e = complete(&mut columns, &RecordBatch::try_from_iter([("seq", ints)]).unwrap(), &mut expanded, None, false).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Data);
         let e = input_schema(&schema(&[("seq", "int")]), &schema(&[("seq", "int")])).unwrap_err();
         assert_eq!((e.kind(), e.message()), (ErrorKind::Config, "the files have a column `seq`, and the source adds one of that name"));
     }
 
     #[test]
+    fn columns_that_are_not_taken_in_are_named() {
+        let mut columns = Columns::new(&schema(&[("a", "int")]), &schema(&[("_rescued", "string")]), false).unwrap();
+        let ints: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![1]));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let batch = RecordBatch::try_from_iter([("new", text.clone()), ("a", ints)]).unwrap();
+        let met = columns.meet(batch.schema_ref(), false).unwrap();
+        assert_eq!((met.strange, met.present, met.again), (&[0][..], &[0][..], false));
+        assert!(columns.meet(batch.schema_ref(), false).unwrap().again);
+        let constant = constants(&schema(&[("_rescued", "string")]), &split(&[]), DateTime::UNIX_EPOCH).unwrap();
+        let mut expanded = Expanded::new(constant);
+        let out = columns.complete(&batch, &mut expanded, None, None).unwrap();
+        assert_eq!((names(out.schema_ref()), out.column(1).null_count()), (vec!["a", "_rescued"], 1));
+        let out = columns.complete(&batch, &mut expanded, None, Some(text.clone())).unwrap();
+        assert_eq!(out.column(1).as_string::<i32>().value(0), "x");
+        let e = columns.meet(RecordBatch::try_from_iter([("_rescued", text)]).unwrap().schema_ref(), false).err().unwrap();
+        assert_eq!(e.message(), "the files have a column `_rescued`, and the contract adds one of that name");
+    }
+
+    #[test]
     fn rows_that_no_reader_decoded_widen_their_columns() {
-        let mut columns = Columns::new(&schema(&[("a", "int")]), &schema(&[])).unwrap();
+        let mut columns = Columns::new(&schema(&[("a", "int")]), &schema(&[]), true).unwrap();
         let long: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        let out = columns.complete(&RecordBatch::try_from_iter([("a", long)]).unwrap(), &mut Expanded::default(), None, true).unwrap();
+        let out = complete(&mut columns, &RecordBatch::try_from_iter([("a", long)]).unwrap(), &mut Expanded::default(), None, true).unwrap();
         assert_eq!(out.column(0).data_type(), &DataType::Int64);
         let int: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![2]));
-        let out = columns.complete(&RecordBatch::try_from_iter([("a", int)]).unwrap(), &mut Expanded::default(), None, true).unwrap();
+        let out = complete(&mut columns, &RecordBatch::try_from_iter([("a", int)]).unwrap(), &mut Expanded::default(), None, true).unwrap();
         assert_eq!(out.column(0).as_primitive::<Int64Type>().values(), &[2]);
         assert!(columns.grew(&schema(&[("a", "int")])));
     }

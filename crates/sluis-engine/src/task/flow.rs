@@ -13,21 +13,23 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
-use sluis_core::columns::schema_to_json;
+use sluis_core::columns::{schema_to_json, widen};
 use sluis_core::transform::CheckFailure;
 use sluis_core::{
-    Attempt, Decoded, Error, Outcome, ReadOptions, RejectReason, Result, RowCounts, RowOrigins, Split, SplitReport, TransformPlan, TransformRun,
-    Transformed, WriteBatch, crash,
+    Attempt, Contract, Decoded, Error, Misfit, Misfits, OnDrift, Outcome, ReadOptions, Reject, RejectReason, Result, RowCounts, RowOrigins, Split,
+    SplitReport, TransformPlan, TransformRun, Transformed, WriteBatch, crash,
 };
 use tokio::sync::mpsc;
 
 use super::apart::begin;
 use super::coalesce::{Coalescer, Joined};
 use super::columns::{Columns, Expanded, LINE};
+use super::contract::{Kept, apply, frozen_type};
 use super::read::{Piece, Reader, Reading};
 use super::rejects::Rejects;
+use super::seen::{Seen, Watch};
 use super::stage::{Out, stage};
-use super::{Fault, Known, Lesson, TaskReport, TaskSpec, Workshop};
+use super::{Fault, Known, Learned, Lesson, TaskReport, TaskSpec, Workshop};
 use crate::events::Event;
 
 /// Batches that wait for the writers.
@@ -74,6 +76,10 @@ pub struct Flow<'a> {
     origin: Option<Arc<str>>,
     rejects: Rejects,
     warnings: BTreeMap<String, u64>,
+    contract: Contract,
+    watch: Watch,
+    /// Types that would hold what these columns' do not (`evolve`): from the first on, rows are only looked at.
+    learned: Learned,
     meter: Arc<AtomicU64>,
     /// Not told yet.
     progress: (u64, u64),
@@ -89,8 +95,10 @@ impl<'a> Flow<'a> {
         known: &Known,
     ) -> Result<TaskReport, Fault> {
         let job = &workshop.job;
-        let constant_columns = job.source.constant_columns();
-        let columns = Columns::new(&known.columns, &constant_columns)?;
+        let constant_columns = job.added_columns();
+        // Where nothing is known, nothing is beyond it.
+        let open = job.contract.columns == OnDrift::Evolve || known.columns.fields().is_empty();
+        let columns = Columns::new(&known.columns, &constant_columns, open)?;
         let may_reject = job.transform.as_ref().is_some_and(|t| t.may_reject());
         let meter = Arc::new(AtomicU64::new(0));
         let reading = Reading {
@@ -101,7 +109,8 @@ impl<'a> Flow<'a> {
                 schema: known.columns.clone(),
                 batch_rows: job.settings.batch_rows.max(1),
                 threads: spec.threads.max(1),
-                keep_origins: may_reject || constant_columns.index_of(LINE).is_ok(),
+                keep_origins: may_reject || constant_columns.index_of(LINE).is_ok() || job.contract.columns == OnDrift::DiscardRow,
+                misfits: Misfits::of(&spec.told, job.contract.types == OnDrift::Evolve),
             },
             constant_columns,
             planned_at: spec.planned_at,
@@ -132,6 +141,9 @@ impl<'a> Flow<'a> {
             origin: None,
             rejects: Rejects::default(),
             warnings: BTreeMap::new(),
+            contract: job.contract,
+            watch: Watch::default(),
+            learned: Learned::new(),
             meter,
             progress: (0, 0),
         };
@@ -142,9 +154,9 @@ impl<'a> Flow<'a> {
         let committables = staged?;
         let report = flowed?;
         let committables = committables.ok_or_else(|| Error::internal("the writers ended before the rows"))?;
-        let Flowed { reports, warnings, columns } = report;
+        let Flowed { reports, warnings, columns, seen } = report;
         let schema = columns.grew(&sluis_core::columns::schema_from_json(&spec.schema)?).then(|| schema_to_json(&columns.of_files()));
-        Ok(TaskReport { task: spec.task, attempt: id, splits: reports, committables, warnings, schema })
+        Ok(TaskReport { task: spec.task, attempt: id, splits: reports, committables, warnings, schema, seen, wider: Vec::new() })
     }
 
     async fn all_rows(mut self, mut reader: Reader) -> Result<Flowed, Fault> {
@@ -174,6 +186,9 @@ impl<'a> Flow<'a> {
                 }
             }
         }
+        if !self.learned.is_empty() {
+            return Err(Fault::Again(Lesson::Types(self.learned)));
+        }
         self.end_run().await?;
         if self.across_rows {
             share_out(&mut self.reports, self.across_written);
@@ -182,7 +197,8 @@ impl<'a> Flow<'a> {
         self.flush_rejects().await?;
         self.tell_progress();
         self.send(Out::End).await?;
-        Ok(Flowed { reports: self.reports, warnings: self.warnings, columns: self.columns })
+        let seen = self.watch.seen(self.columns.of_files().fields().iter().map(|f| f.name().as_str()));
+        Ok(Flowed { reports: self.reports, warnings: self.warnings, columns: self.columns, seen })
     }
 
     async fn take(&mut self, piece: Piece) -> Result<(), Fault> {
@@ -198,26 +214,71 @@ impl<'a> Flow<'a> {
     }
 
     async fn take_rows(&mut self, decoded: Decoded) -> Result<(), Fault> {
-        let Decoded { batch, origins, rejects } = decoded;
-        let rows = batch.num_rows();
+        let Decoded { batch, origins, rejects, misfits } = decoded;
+        if !misfits.is_empty() && self.contract.types == OnDrift::Evolve {
+            self.learn(&batch, misfits)?;
+        }
+        if !self.learned.is_empty() {
+            return Ok(());
+        }
         let counts = &mut self.reports[self.split].rows;
-        counts.read += (rows + rejects.len()) as u64;
-        counts.rejected += rejects.len() as u64;
-        self.progress.1 += (rows + rejects.len()) as u64;
+        counts.read += (batch.num_rows() + rejects.len()) as u64;
+        self.progress.1 += (batch.num_rows() + rejects.len()) as u64;
+        self.take_rejects(rejects).await?;
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let path = self.paths[self.split].clone();
+        let met = self.columns.meet(batch.schema_ref(), self.plain).map_err(|e| e.context("file", &path))?;
+        self.watch.batch(met.present, met.again);
+        let kept = if met.strange.is_empty() && misfits.is_empty() {
+            Kept { batch, origins, rescued: None, rejects: Vec::new(), values: Vec::new() }
+        } else {
+            let strange = met.strange.to_vec();
+            apply(self.contract, batch, origins, &strange, misfits).map_err(|e| e.context("file", &path))?
+        };
+        let Kept { batch, origins, rescued, rejects, values } = kept;
+        for (column, values) in values {
+            self.watch.values(self.split, batch.schema_ref().field(column).name(), values);
+        }
+        self.take_rejects(rejects).await?;
+        let rows = batch.num_rows();
+        if rows == 0 {
+            return Ok(());
+        }
+        let lines = origins.as_ref().map(|o| o.lines.as_slice());
+        let batch = self.columns.complete(&batch, &mut self.constants, lines, rescued).map_err(|e| e.context("file", &path))?;
+        self.plan(&batch.schema()).await?;
+        let segment = Segment { split: self.split, rows, origins };
+        self.input.push(batch, segment, &mut self.ready)?;
+        Ok(())
+    }
+
+    async fn take_rejects(&mut self, rejects: Vec<Reject>) -> Result<(), Fault> {
+        self.reports[self.split].rows.rejected += rejects.len() as u64;
         for r in rejects {
+            if self.contract.types == OnDrift::Freeze && matches!(r.reason, RejectReason::BadValue | RejectReason::ContractViolated) {
+                return Err(frozen_type(&r).context("file", &self.paths[self.split]).into());
+            }
             self.rejects.push(&self.paths[self.split], r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));
             if self.rejects.full() {
                 self.flush_rejects().await?;
             }
         }
-        if rows == 0 {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Notes what types would hold these values.
+    fn learn(&mut self, batch: &RecordBatch, misfits: Vec<Misfit>) -> Result<()> {
+        for Misfit { column, fits, .. } in misfits {
+            let field = batch.schema_ref().fields().get(column).ok_or_else(|| Error::internal("a value was told of a column that is not there"))?;
+            match self.learned.get_mut(field.name()) {
+                Some((have, _)) => *have = widen(have, &fits),
+                None => {
+                    self.learned.insert(field.name().clone(), (fits, self.split));
+                }
+            }
         }
-        let lines = origins.as_ref().map(|o| o.lines.as_slice());
-        let batch = self.columns.complete(&batch, &mut self.constants, lines, self.plain).map_err(|e| e.context("file", &self.paths[self.split]))?;
-        self.plan(&batch.schema()).await?;
-        let segment = Segment { split: self.split, rows, origins };
-        self.input.push(batch, segment, &mut self.ready)?;
         Ok(())
     }
 
@@ -227,6 +288,7 @@ impl<'a> Flow<'a> {
             self.reports[split].rows = RowCounts { read: 1, rejected: 1, ..RowCounts::default() };
             self.rejects.push(&self.paths[split], 0, None, RejectReason::CorruptFile, why, None);
         }
+        self.watch.end(split, outcome == Outcome::Read);
         self.reports[split].outcome = outcome;
         self.reports[split].bytes = bytes;
         self.progress.0 += 1;
@@ -452,6 +514,7 @@ struct Flowed {
     reports: Vec<SplitReport>,
     warnings: BTreeMap<String, u64>,
     columns: Columns,
+    seen: Seen,
 }
 
 /// Splits among which rows were mixed: those that came out are counted to the first ones, as far as they had rows; what is beyond was made.

@@ -5,6 +5,8 @@
 //! | `spec` | what goes in and what comes out |
 //! | `read` | splits opened and decoded ahead, delivered in order, verified |
 //! | `columns` | the columns of the epoch: pinned ones, constants, and what files bring beyond |
+//! | `contract` | columns and values that the contract keeps out of a batch |
+//! | `seen` | which files had which columns |
 //! | `coalesce` | small batches become large ones |
 //! | `flow` | the course of rows through the task, and their counts |
 //! | `rejects` | rejected rows as a batch |
@@ -17,16 +19,18 @@
 mod apart;
 mod coalesce;
 mod columns;
+mod contract;
 mod flow;
 mod read;
 mod rejects;
+mod seen;
 mod spec;
 mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use sluis_core::columns::schema_from_json;
 use sluis_core::{Attempt, Error, Outcome, Result, TransformPlan};
 
@@ -35,7 +39,8 @@ use crate::halt::Halt;
 use crate::job::Job;
 
 pub use columns::input_schema;
-pub use spec::{TaskReport, TaskSpec};
+pub use seen::{Seen, SeenValues};
+pub use spec::{TaskReport, TaskSpec, Wider};
 
 use flow::Flow;
 
@@ -88,7 +93,12 @@ pub(crate) enum Lesson {
     Ended(usize, Outcome),
     /// Files have these columns; one run over all rows needs them from the start.
     Columns(SchemaRef),
+    /// Values are not of their columns' types, and these would hold them. The whole epoch begins again.
+    Types(Learned),
 }
+
+/// By column: the type, and the first split that needs it.
+pub(crate) type Learned = BTreeMap<String, (DataType, usize)>;
 
 /// What earlier attempts of the task found out.
 pub(crate) struct Known {
@@ -111,6 +121,7 @@ pub async fn run_task(workshop: &Arc<Workshop>, spec: &TaskSpec) -> Result<TaskR
         match Flow::run(workshop, spec, &splits, attempt, &known).await {
             Ok(report) => return Ok(report),
             Err(Fault::Error(e)) => return Err(e),
+            Err(Fault::Again(Lesson::Types(learned))) => return Ok(TaskReport::wider(spec.task, learned)),
             Err(Fault::Again(Lesson::Columns(columns))) => {
                 assert!(columns != known.columns, "an attempt is repeated only for something new");
                 known.columns = columns;

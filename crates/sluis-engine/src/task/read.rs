@@ -267,7 +267,7 @@ async fn ahead(reading: &Reading, planned: &Split, fetched: &mut Fetched) -> Res
             let file: Arc<dyn RawFile> = Arc::new(Metered { file, meter: reading.meter.clone() });
             (format.read(file.clone(), &reading.options).await?, Some(file))
         }
-        Opened::Rows(rows) => (rows.map(|r| r.map(|(batch, rejects)| Decoded { batch, origins: None, rejects })).boxed(), None),
+        Opened::Rows(rows) => (rows.map(|r| r.map(|(batch, rejects)| Decoded { batch, origins: None, rejects, misfits: Vec::new() })).boxed(), None),
     };
     fetched.opened = Some((constants, file.is_none()));
     let mut held = 0;

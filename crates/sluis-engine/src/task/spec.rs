@@ -4,10 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use arrow_schema::{Field, Schema};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sluis_core::columns::schema_to_json;
 use sluis_core::{Committable, Epoch, LaneId, Split, SplitReport};
+
+use super::{Learned, Seen};
 
 /// A task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,9 @@ pub struct TaskSpec {
     pub splits: Vec<Split>,
     /// The pinned schema, as `columns::schema_to_json` writes it.
     pub schema: Value,
+    /// Columns whose values are told if they are not of their type; rows with others are rejected.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub told: Vec<String>,
     /// Threads it may use.
     pub threads: usize,
 }
@@ -42,6 +49,39 @@ pub struct TaskReport {
     /// The columns that were decoded, if there are more than were pinned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub schema: Option<Value>,
+    /// What was seen of the files' columns.
+    #[serde(default)]
+    pub seen: Seen,
+    /// Types that columns need, by the contract `evolve`. If there are any, nothing was staged and `splits` is empty: the epoch begins again.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub wider: Vec<Wider>,
+}
+
+/// A column that needs a wider type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Wider {
+    /// The column with the type, as `columns::schema_to_json` writes a schema of one.
+    pub column: Value,
+    /// The first split that needs it, by number within the task.
+    pub split: usize,
+}
+
+impl TaskReport {
+    /// Of a task that cannot go on with the types it was given.
+    pub(crate) fn wider(task: u32, learned: Learned) -> Self {
+        let column = |name: String, data_type| schema_to_json(&Schema::new(vec![Field::new(name, data_type, true)]));
+        let wider = learned.into_iter().map(|(name, (data_type, split))| Wider { column: column(name, data_type), split });
+        Self {
+            task,
+            attempt: String::new(),
+            splits: Vec::new(),
+            committables: Vec::new(),
+            warnings: BTreeMap::new(),
+            schema: None,
+            seen: Seen::default(),
+            wider: wider.collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +109,7 @@ mod tests {
             planned_at: DateTime::UNIX_EPOCH,
             splits: vec![split],
             schema: serde_json::json!([{ "name": "a", "type": "bigint", "nullable": true }]),
+            told: vec!["a".into()],
             threads: 4,
         };
         let text = serde_json::to_string(&spec).unwrap();
@@ -83,7 +124,9 @@ mod tests {
             }],
             committables: vec![Committable { sink: SinkName::new("files"), rows: 2, bytes: 5, handle: serde_json::json!({ "path": "x" }) }],
             warnings: BTreeMap::from([("check".into(), 4)]),
-            schema: Some(spec.schema),
+            schema: Some(spec.schema.clone()),
+            seen: Seen::default(),
+            wider: vec![Wider { column: spec.schema, split: 0 }],
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<TaskReport>(&text).unwrap(), report);

@@ -386,6 +386,8 @@ impl World {
             pipeline: pipeline.clone(),
             source: Arc::new(FakeSource { files: files.clone(), constants: Arc::new(Schema::empty()) }),
             format: Some(format),
+            declared: Arc::new(arrow_schema::Schema::empty()),
+            contract: Default::default(),
             transform: None,
             sinks: vec![sink("memory", &target)],
             rejects: sink("rejects", &rejects),

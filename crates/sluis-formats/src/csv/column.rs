@@ -14,6 +14,7 @@ use super::decode::{MISSING, unescape};
 use super::dialect::Dialect;
 use super::layout::Layout;
 use crate::grow::Values;
+use crate::values::guess::beyond_double;
 use crate::values::{Kind, numbers, time};
 
 /// The fields of one column in a stripe of rows.
@@ -34,6 +35,11 @@ impl<'a> Stripe<'a> {
         self.positions().map(move |(s, e)| bytes.get(s as usize..e as usize).unwrap_or_default())
     }
 
+    /// Whether bad values of the column are told.
+    fn told(&self) -> bool {
+        self.layout.told.get(self.column) == Some(&true)
+    }
+
     #[inline(always)]
     fn positions(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
         self.fields[self.column..].iter().step_by(self.width).copied()
@@ -47,6 +53,15 @@ pub struct Column {
     nulls: NullBufferBuilder,
     /// Rows of the current stripe that are null.
     null_rows: Vec<u32>,
+    /// Rows of the current stripe whose values are told: they are not of the column's type.
+    pub misfits: Vec<u32>,
+}
+
+/// Where bad values are noted.
+struct Bad<'a> {
+    /// 1 + the first column that is bad, per row of the stripe.
+    rows: &'a mut [u32],
+    told: &'a mut Vec<u32>,
 }
 
 /// What a field is when it did not parse at once.
@@ -59,14 +74,17 @@ enum Second<T> {
 impl Column {
     /// An empty column with room for about `rows`.
     pub fn new(kind: &Kind, rows: usize) -> Self {
-        Self { kind: kind.clone(), values: Values::new(kind, rows), nulls: NullBufferBuilder::new(rows), null_rows: Vec::new() }
+        Self { kind: kind.clone(), values: Values::new(kind, rows), nulls: NullBufferBuilder::new(rows), null_rows: Vec::new(), misfits: Vec::new() }
     }
 
     /// Appends a stripe. Rows with a bad value get `bad[row] = 1 + column`, unless another column was first. Answers whether there are any.
+    /// Where bad values are told they are null, and their rows are in `misfits`.
     pub fn parse(&mut self, stripe: &Stripe<'_>, bad: &mut [u32]) -> bool {
         let point = stripe.layout.point;
         let nulls = &mut self.null_rows;
         nulls.clear();
+        self.misfits.clear();
+        let bad = &mut Bad { rows: bad, told: &mut self.misfits };
         let any = match (&mut self.values, &self.kind) {
             (Values::Bool(out), Kind::Bool(words)) => {
                 let mut parsed = Vec::with_capacity(stripe.rows);
@@ -83,6 +101,12 @@ impl Column {
             (Values::I64(out), Kind::Timestamp(Some(p), _)) => fill(out, stripe, bad, nulls, |raw| Some(p.timestamp(raw)?.0)),
             (Values::I64(out), _) => fill(out, stripe, bad, nulls, numbers::int64),
             (Values::F32(out), _) => fill(out, stripe, bad, nulls, |raw| numbers::float32(raw, point)),
+            (Values::F64(out), _) if stripe.layout.exact && stripe.told() => {
+                let any = fill(out, stripe, bad, nulls, |raw| numbers::float64(raw, point));
+                let beyond = stripe.each().take(stripe.rows).enumerate().filter(|(_, raw)| beyond_double(unquoted(raw, &stripe.layout.dialect)));
+                bad.told.extend(beyond.map(|(row, _)| row as u32));
+                any
+            }
             (Values::F64(out), _) => fill(out, stripe, bad, nulls, |raw| numbers::float64(raw, point)),
             (Values::Decimal(out), Kind::Decimal(p, s)) => fill(out, stripe, bad, nulls, |raw| numbers::decimal(raw, *p, *s, point)),
             (Values::Bytes(offsets, bytes), _) => {
@@ -118,7 +142,7 @@ impl Column {
 fn fill<T: Copy + Default>(
     out: &mut Vec<T>,
     stripe: &Stripe<'_>,
-    bad: &mut [u32],
+    bad: &mut Bad<'_>,
     null_rows: &mut Vec<u32>,
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> bool {
@@ -132,10 +156,11 @@ fn fill<T: Copy + Default>(
             match if raw.is_empty() { Second::Null } else { second_look(raw, stripe.layout, &parse) } {
                 Second::Value(v) => return v,
                 Second::Null => {}
+                Second::Bad if stripe.told() => bad.told.push(row as u32),
                 Second::Bad => {
                     any = true;
-                    if bad[row] == 0 {
-                        bad[row] = stripe.column as u32 + 1;
+                    if bad.rows[row] == 0 {
+                        bad.rows[row] = stripe.column as u32 + 1;
                     }
                     return T::default();
                 }
@@ -237,6 +262,8 @@ pub fn parse_array(array: &StringArray, to: &DataType) -> (Result<ArrayRef>, Opt
         ragged: super::config::Ragged::Reject,
         point: b'.',
         keep_origins: false,
+        told: Vec::new(),
+        exact: false,
     };
     let stripe = Stripe { bytes: array.value_data(), fields: &fields, width: 1, column: 0, rows: fields.len(), layout: &layout };
     let mut bad = vec![0; fields.len()];

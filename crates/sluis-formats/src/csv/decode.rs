@@ -9,7 +9,7 @@ use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use sluis_core::reject::RAW_LIMIT;
-use sluis_core::{Decoded, Error, Reject, RejectReason, Result, RowOrigins};
+use sluis_core::{Decoded, Error, Misfit, Reject, RejectReason, Result, RowOrigins};
 
 use super::column::{Column, Stripe};
 use super::config::Ragged;
@@ -17,6 +17,7 @@ use super::dialect::Dialect;
 use super::frame::{Block, bad_quote};
 use super::layout::Layout;
 use super::scan::{Sink, scan};
+use crate::values::guess::fitting;
 use crate::values::push_excerpt;
 
 /// Records parsed at a time, at most, and fields.
@@ -43,10 +44,11 @@ pub fn decode_block(layout: &Layout, block: Block) -> Result<Decoded> {
         let stop = scan(bytes, at, &layout.dialect, true, &mut table);
         at = stop.at;
         table.line += stop.lines;
-        table.parse(&mut columns);
+        table.parse(&mut columns, rows.total);
         rows.take(&table, layout.keep_origins);
     }
-    let mut rejects = table.rejects;
+    let (mut rejects, mut misfits) = (table.rejects, table.misfits);
+    misfits.sort_by_key(|m| (m.row, m.column));
     // Value errors come column by column within a stripe.
     rejects.sort_by_key(|r| r.line);
     let arrays = columns.into_iter().map(Column::finish).collect::<Result<Vec<_>>>()?;
@@ -58,9 +60,10 @@ pub fn decode_block(layout: &Layout, block: Block) -> Result<Decoded> {
         let keep = BooleanArray::from(std::mem::take(&mut rows.keep));
         batch = filter_record_batch(&batch, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
         rows.retain(&keep);
+        crate::cast::retain_misfits(&mut misfits, &keep);
     }
     let origins = layout.keep_origins.then(|| RowOrigins { lines: rows.lines, raw: Some((block.bytes.clone(), rows.ranges)) });
-    Ok(Decoded { batch, origins, rejects })
+    Ok(Decoded { batch, origins, rejects, misfits })
 }
 
 /// What is known of the rows besides their values.
@@ -133,6 +136,8 @@ struct Table<'a> {
     rejects: Vec<Reject>,
     /// Bytes copied into rejects so far.
     copied: usize,
+    /// Values told, by their rows in the block.
+    misfits: Vec<Misfit>,
 }
 
 impl<'a> Table<'a> {
@@ -159,6 +164,7 @@ impl<'a> Table<'a> {
             line,
             rejects,
             copied: 0,
+            misfits: Vec::new(),
         }
     }
 
@@ -172,8 +178,8 @@ impl<'a> Table<'a> {
         self.any_bad = false;
     }
 
-    /// Parses the stripe, column by column, and rejects the rows with a bad value.
-    fn parse(&mut self, columns: &mut [Column]) {
+    /// Parses the stripe, column by column, and rejects the rows with a bad value. `before`: rows of the block before it.
+    fn parse(&mut self, columns: &mut [Column], before: usize) {
         let n = self.rows.len();
         if n == 0 {
             return;
@@ -183,6 +189,11 @@ impl<'a> Table<'a> {
         for (c, column) in columns.iter_mut().enumerate() {
             let stripe = Stripe { bytes: self.block, fields, width: self.width, column: c, rows: n, layout: self.layout };
             self.any_bad |= column.parse(&stripe, &mut self.bad);
+            for &row in &column.misfits {
+                let (start, end) = fields[row as usize * self.width + c];
+                let raw = self.block.get(start as usize..end as usize).unwrap_or_default();
+                self.misfits.push(misfit(self.layout, before + row as usize, c, raw));
+            }
         }
         if self.any_bad {
             for r in 0..n {
@@ -246,6 +257,16 @@ impl<'a> Table<'a> {
         message.push('`');
         self.reject(RejectReason::BadEncoding, row, bad, message);
     }
+}
+
+/// A field that is told.
+#[cold]
+fn misfit(layout: &Layout, row: usize, column: usize, raw: &[u8]) -> Misfit {
+    let inner = super::column::unquoted(raw, &layout.dialect);
+    let mut text = Vec::with_capacity(inner.len());
+    unescape(inner, &layout.dialect, inner.len() < raw.len(), &mut text);
+    let fits = fitting(layout.schema.field(column).data_type(), &text, layout.point);
+    Misfit { row, column, text: String::from_utf8_lossy(&text).into_owned(), fits }
 }
 
 impl Sink for Table<'_> {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use sluis_core::Misfits;
+
 use super::config::{Ragged, Reading};
 use super::dialect::Dialect;
 use super::frame::Opening;
@@ -23,6 +25,10 @@ pub struct Layout {
     /// What separates whole and fraction in numbers.
     pub point: u8,
     pub keep_origins: bool,
+    /// Columns whose bad values are told; empty: none.
+    pub told: Vec<bool>,
+    /// Whole numbers that a column of `double` cannot hold are told, too.
+    pub exact: bool,
 }
 
 /// The names of a file's columns.
@@ -110,6 +116,16 @@ fn make_unique(names: &mut [String]) {
 }
 
 impl Layout {
+    /// Tells the values that are asked for.
+    #[must_use]
+    pub fn telling(mut self, misfits: &Misfits) -> Self {
+        if *misfits != Misfits::Reject {
+            self.told = self.schema.fields().iter().map(|f| misfits.told(f.name())).collect();
+            self.exact = misfits.exact();
+        }
+        self
+    }
+
     /// The layout of a file with these columns, read with the types of `schema`; what `schema` lacks is text.
     pub fn new(reading: &Reading, dialect: Arc<Dialect>, names: &[String], schema: &Schema, keep_origins: bool) -> Self {
         let types: HashMap<&str, &DataType> = schema.fields().iter().map(|f| (f.name().as_str(), f.data_type())).collect();
@@ -123,6 +139,8 @@ impl Layout {
             ragged: reading.ragged,
             point: reading.point,
             keep_origins,
+            told: Vec::new(),
+            exact: false,
         }
     }
 }

@@ -119,7 +119,7 @@ impl Csv {
             return self.headless(&path, &opening, source).await;
         }
         let names = layout::names(r, &opening);
-        let layout = Layout::new(r, framer.dialect().clone(), &names, &options.schema, options.keep_origins);
+        let layout = Layout::new(r, framer.dialect().clone(), &names, &options.schema, options.keep_origins).telling(&options.misfits);
         Ok(Some((Blocks { source, framer, batch_rows: options.batch_rows, sized: false }, layout)))
     }
 

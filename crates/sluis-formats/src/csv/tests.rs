@@ -290,7 +290,7 @@ async fn read_file(format: &dyn FileFormat, file: Arc<dyn RawFile>, schema: Opti
         Some(s) => s,
         None => format.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
-    let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: false };
+    let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: false, misfits: Default::default() };
     let mut stream = format.read(file, &options).await.unwrap();
     let mut out = Read { schema, rows: Vec::new(), rejects: Vec::new(), batches: Vec::new(), error: None };
     while let Some(item) = stream.next().await {
@@ -583,7 +583,7 @@ async fn threads_and_pieces_change_nothing() {
     let mut seen: Option<(Vec<String>, Vec<Reject>)> = None;
     for (threads, piece) in [(1, 1 << 20), (3, 70_001), (8, 1 << 22)] {
         let file = memory_file_in_pieces("/f.csv", text.clone(), piece);
-        let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads, keep_origins: true };
+        let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads, keep_origins: true, misfits: Default::default() };
         let mut stream = format.read(file, &options).await.unwrap();
         let (mut rows, mut rejects) = (Vec::new(), Vec::new());
         while let Some(d) = stream.next().await {

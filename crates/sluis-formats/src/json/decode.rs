@@ -11,19 +11,22 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use sluis_core::reject::RAW_LIMIT;
-use sluis_core::{Decoded, Error, Reject, RejectReason, Result, RowOrigins};
+use sluis_core::{Decoded, Error, Misfit, Misfits, Reject, RejectReason, Result, RowOrigins};
 
 use super::frame::Documents;
+use super::infer::fitting;
 use super::node::{Node, name_of, within};
-use super::parse::{Bad, Parser};
+use super::parse::{Bad, Parser, unescape};
 use crate::csv::config::Reading;
 use crate::csv::frame::Block;
+use crate::values::guess::beyond_double;
 
 /// What a block needs to be decoded.
 pub struct Layout {
     pub reading: Arc<Reading>,
     pub schema: SchemaRef,
     pub keep_origins: bool,
+    pub misfits: Misfits,
 }
 
 /// A piece of a file.
@@ -66,6 +69,9 @@ struct Table<'a> {
     block: Bytes,
     valid: bool,
     columns: Vec<(String, Node)>,
+    /// Columns whose bad values are told; empty: none.
+    told: Vec<bool>,
+    misfits: Vec<Misfit>,
     by_name: HashMap<Vec<u8>, usize>,
     rows: usize,
     keep: Vec<bool>,
@@ -84,6 +90,8 @@ impl<'a> Table<'a> {
             valid: simdutf8::basic::from_utf8(&block).is_ok(),
             block,
             columns: Vec::new(),
+            told: Vec::new(),
+            misfits: Vec::new(),
             by_name: HashMap::new(),
             rows: 0,
             keep: Vec::new(),
@@ -155,11 +163,43 @@ impl<'a> Table<'a> {
             if column.count() > rows {
                 return Err(parser.wrong(&format!("`{name}` is there twice")));
             }
-            column.take(parser).map_err(|e| within(e, name.as_bytes()))?;
+            if self.told.get(i) == Some(&true) {
+                self.take_or_tell(i, parser)?;
+            } else {
+                column.take(parser).map_err(|e| within(e, name.as_bytes()))?;
+            }
             if !parser.more(b'}')? {
                 return parser.end();
             }
         }
+    }
+
+    /// Takes a value; one that is not of the column's type is told, and null.
+    fn take_or_tell(&mut self, i: usize, parser: &mut Parser<'_>) -> Result<(), Bad> {
+        let start = parser.mark();
+        let (name, column) = &mut self.columns[i];
+        let fits = match column.take(parser).map_err(|e| within(e, name.as_bytes())) {
+            Ok(()) if self.layout.misfits.exact() && column.data_type() == DataType::Float64 => {
+                if !beyond_double(parser.since(start).trim_ascii()) {
+                    return Ok(());
+                }
+                DataType::Utf8
+            }
+            Ok(()) => return Ok(()),
+            Err(Bad::Syntax(what, at)) => return Err(Bad::Syntax(what, at)),
+            Err(Bad::Value(..) | Bad::Unexpected(_)) => {
+                parser.back(start);
+                let raw = parser.skip()?;
+                fitting(&column.data_type(), raw)
+            }
+        };
+        let raw = parser.since(start).trim_ascii();
+        let text = match raw.first() {
+            Some(b'"') => text_of(raw).unwrap_or_else(|| raw.to_vec()),
+            _ => raw.to_vec(),
+        };
+        self.misfits.push(Misfit { row: self.rows, column: i, text: String::from_utf8_lossy(&text).into_owned(), fits });
+        Ok(())
     }
 
     /// The column of that name, as a new one if it is the first time.
@@ -172,6 +212,9 @@ impl<'a> Table<'a> {
         let reading = &self.layout.reading;
         let mut node = Node::new(&data_type, &|t| reading.kind(&text, t));
         node.pad(self.rows);
+        if self.layout.misfits != Misfits::Reject {
+            self.told.push(self.layout.misfits.told(&text));
+        }
         self.columns.push((text, node));
         self.by_name.insert(name.to_vec(), self.columns.len() - 1);
         self.columns.len() - 1
@@ -200,7 +243,8 @@ impl<'a> Table<'a> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let mut batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
             .map_err(|e| Error::internal("decoded columns do not fit their schema").source(e))?;
-        let (mut lines, mut ranges) = (self.lines, self.ranges);
+        let (mut lines, mut ranges, mut misfits) = (self.lines, self.ranges, self.misfits);
+        misfits.sort_by_key(|m| (m.row, m.column));
         if self.any_bad {
             if self.layout.keep_origins {
                 let mut keep = self.keep.iter();
@@ -209,13 +253,21 @@ impl<'a> Table<'a> {
                 ranges.retain(|_| keep.next() == Some(&true));
             }
             let keep = BooleanArray::from(self.keep);
+            crate::cast::retain_misfits(&mut misfits, &keep);
             batch = filter_record_batch(&batch, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
         }
         let mut rejects = self.rejects;
         rejects.sort_by_key(|r| r.line);
         let origins = self.layout.keep_origins.then(|| RowOrigins { lines, raw: Some((self.block, ranges)) });
-        Ok(Decoded { batch, origins, rejects })
+        Ok(Decoded { batch, origins, rejects, misfits })
     }
+}
+
+/// What a text in quotes stands for.
+fn text_of(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(raw.len());
+    unescape(Parser::new(raw).text().ok()?, &mut text)?;
+    Some(text)
 }
 
 fn explain(bad: Bad) -> (RejectReason, Option<String>, String) {

@@ -108,6 +108,20 @@ impl<'a> Inference<'a> {
     }
 }
 
+/// The narrowest type that holds what `have` holds, and this value, which is not of it.
+pub fn fitting(have: &DataType, raw: &[u8]) -> DataType {
+    let mut seen = Seen::default();
+    if seen.value(&mut Parser::new(raw)).is_err() {
+        return have.clone();
+    }
+    match (have, seen.data_type()) {
+        (_, None) => have.clone(),
+        (DataType::Float32 | DataType::Float64, Some(DataType::Int64 | DataType::Decimal128(..))) => DataType::Utf8,
+        // A text may be of a type by what it says; if so, the column holds it.
+        (_, Some(new)) => widen(have, &new),
+    }
+}
+
 fn object(fields: &mut Fields, parser: &mut Parser<'_>, known: &dyn Fn(&str) -> Option<Kind>) -> Result<(), Bad> {
     parser.expect(b'{', "`{`")?;
     if parser.closes(b'}') {

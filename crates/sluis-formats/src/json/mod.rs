@@ -97,7 +97,12 @@ impl FileFormat for Json {
 
     async fn read(&self, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<BoxStream<'static, Result<Decoded>>> {
         let large = file.version().size >= LARGE;
-        let layout = Layout { reading: self.reading.clone(), schema: options.schema.clone(), keep_origins: options.keep_origins };
+        let layout = Layout {
+            reading: self.reading.clone(),
+            schema: options.schema.clone(),
+            keep_origins: options.keep_origins,
+            misfits: options.misfits.clone(),
+        };
         match Pieces::open(file, &self.reading, self.lines).await {
             Ok(pieces) => Ok(decode_in_order(pieces, options.threads, large, move |p| decode::decode(&layout, p))),
             Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => Ok(stream::once(std::future::ready(Err(e))).boxed()),

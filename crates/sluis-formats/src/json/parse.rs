@@ -36,6 +36,21 @@ impl<'a> Parser<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// Where it stands, for [`Parser::back`] and [`Parser::since`].
+    pub fn mark(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to a mark.
+    pub fn back(&mut self, mark: usize) {
+        self.at = mark.min(self.at);
+    }
+
+    /// The bytes taken since a mark.
+    pub fn since(&self, mark: usize) -> &'a [u8] {
+        self.bytes.get(mark..self.at).unwrap_or_default()
+    }
+
     /// A mistake here.
     #[cold]
     pub fn wrong(&self, what: &str) -> Bad {

@@ -32,7 +32,7 @@ async fn read_file(format: &dyn FileFormat, file: Arc<dyn RawFile>, schema: Opti
         Some(s) => s,
         None => format.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
-    let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: true };
+    let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: true, misfits: Default::default() };
     let mut stream = format.read(file, &options).await.unwrap();
     let mut out = Read { schema, rows: Vec::new(), rejects: Vec::new(), batches: Vec::new(), error: None };
     while let Some(item) = stream.next().await {

@@ -40,7 +40,7 @@ async fn read(bytes: impl Into<Bytes>, schema: Option<SchemaRef>, threads: usize
         Some(s) => s,
         None => Parquet.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
-    let options = ReadOptions { schema: schema.clone(), batch_rows: 1000, threads, keep_origins: true };
+    let options = ReadOptions { schema: schema.clone(), batch_rows: 1000, threads, keep_origins: true, misfits: Default::default() };
     (schema, Parquet.read(file, &options).await.unwrap().collect().await)
 }
 

@@ -138,7 +138,7 @@ mod tests {
     async fn bytes_pass_through() {
         let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         let reader = (RAW.reader.unwrap())(&serde_json::Value::Null).unwrap();
-        let options = ReadOptions { schema: schema(), batch_rows: 100, threads: 1, keep_origins: true };
+        let options = ReadOptions { schema: schema(), batch_rows: 100, threads: 1, keep_origins: true, misfits: Default::default() };
         let mut rows = reader.read(memory_file_in_pieces("/a.bin", bytes.clone(), 999), &options).await.unwrap();
         let mut encoder = crate::writer_from_value(&"raw".into()).unwrap().encoder(&schema()).unwrap();
         let mut out = Vec::new();

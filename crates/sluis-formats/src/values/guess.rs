@@ -4,6 +4,7 @@
 //! hold exactly. Deliberately not here: sampling, names. Guarantees: every value that was seen parses as the type that is guessed.
 
 use arrow_schema::{DataType, TimeUnit};
+use sluis_core::columns::widen;
 
 use super::numbers::int64;
 use super::time::{self, Offset};
@@ -52,6 +53,24 @@ impl Guess {
             Class::Text => DataType::Utf8,
         })
     }
+}
+
+/// The narrowest type that holds what `have` holds, and this text, which is no value of it.
+pub fn fitting(have: &DataType, raw: &[u8], point: u8) -> DataType {
+    let mut guess = Guess::default();
+    guess.observe(raw.trim_ascii(), point);
+    match (have, guess.data_type()) {
+        (_, None) => have.clone(),
+        // A whole number that floating point has no place for.
+        (DataType::Float32 | DataType::Float64, Some(DataType::Int64 | DataType::Decimal128(..))) => DataType::Utf8,
+        (_, Some(new)) => widen(have, &new),
+    }
+}
+
+/// Whether a text is a whole number that a `double` cannot hold exactly.
+#[inline]
+pub fn beyond_double(raw: &[u8]) -> bool {
+    raw.len() > 15 && super::numbers::is_integer(raw) && int64(raw).is_none_or(|v| v.unsigned_abs() > 1 << 53)
 }
 
 fn join(a: Class, b: Class) -> Class {
@@ -131,6 +150,28 @@ mod tests {
         let mut g = Guess::default();
         values.iter().for_each(|v| g.observe(v.as_bytes(), b'.'));
         g.data_type().map_or("nothing".into(), |t| sluis_core::columns::type_name(&t))
+    }
+
+    #[test]
+    fn types_widen_for_a_text_that_does_not_fit() {
+        let t = |name: &str| sluis_core::columns::parse_type(name).unwrap().0;
+        for (have, text, want) in [
+            ("int", "3000000000", "bigint"),
+            ("bigint", "99999999999999999999", "decimal(38,0)"),
+            ("bigint", "2.5", "double"),
+            ("bigint", "n/a", "string"),
+            ("bigint", "007x", "string"),
+            ("double", "9007199254740993", "string"),
+            ("double", "x", "string"),
+            ("date", "2024-02-29 10:00:00", "timestamp"),
+            ("date", "29.02.2024", "string"),
+            ("bool", "2", "string"),
+            ("timestamp", "2024-02-29T10:00:00Z", "string"),
+        ] {
+            assert_eq!(fitting(&t(have), text.as_bytes(), b'.'), t(want), "{text} in a column of {have}");
+        }
+        assert!(beyond_double(b"9007199254740993") && beyond_double(b"-99999999999999999999"));
+        assert!(!beyond_double(b"9007199254740992") && !beyond_double(b"0.30000000000000004") && !beyond_double(b"123"));
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn value(column: &ArrayRef, row: usize) -> String {
 }
 
 fn options(schema: &SchemaRef) -> ReadOptions {
-    ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 1, keep_origins: true }
+    ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 1, keep_origins: true, misfits: Default::default() }
 }
 
 async fn read(format: &dyn FileFormat, file: Arc<dyn RawFile>, options: &ReadOptions) -> Read {

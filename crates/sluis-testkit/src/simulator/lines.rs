@@ -67,7 +67,7 @@ fn decode(lines: &[(u64, &str)], keep_origins: bool) -> Decoded {
     }
     let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ids)), Arc::new(StringArray::from(values))];
     let batch = RecordBatch::try_new(schema(), columns).expect("two columns of one length");
-    Decoded { batch, origins: keep_origins.then_some(RowOrigins { lines: at, raw: None }), rejects }
+    Decoded { batch, origins: keep_origins.then_some(RowOrigins { lines: at, raw: None }), rejects, misfits: Vec::new() }
 }
 
 /// Rows as text, the named columns with `,` between them: `7,seven`.

@@ -121,6 +121,8 @@ impl World {
             pipeline: PipelineName::new("sim"),
             source: Arc::new(MemorySource { files: self.files.clone(), process: process.clone(), on_overwrite, deletes }),
             format: Some(Arc::new(Lines)),
+            declared: Arc::new(arrow_schema::Schema::empty()),
+            contract: Default::default(),
             transform: None,
             sinks: self.targets.iter().enumerate().map(|(i, t)| t.sink(&name(i), process)).collect(),
             rejects: self.rejects.sink(&SinkName::new("rejects"), process),

@@ -37,7 +37,7 @@ async fn parsed(format: &str, bytes: &[u8]) -> Result<Rows> {
     let file = sluis_formats::memory_file("the expected rows", bytes.to_vec());
     let schema = reader.infer(std::slice::from_ref(&file), None).await?;
     let mut out = Rows { columns: schema.fields().iter().map(|f| f.name().clone()).collect(), rows: Vec::new() };
-    let options = ReadOptions { schema, batch_rows: 8192, threads: 1, keep_origins: false };
+    let options = ReadOptions { schema, batch_rows: 8192, threads: 1, keep_origins: false, misfits: Default::default() };
     let mut decoded = reader.read(file, &options).await?;
     while let Some(d) = decoded.next().await {
         let d = d?;

@@ -97,7 +97,7 @@ async fn columns(job: &Job, splits: &[&Split], known: Option<&Value>) -> Result<
     if sample.is_empty() && known.is_none() {
         return Ok(None);
     }
-    let input = unite(format.infer(&sample, known.as_ref()).await?.as_ref(), &job.source.constant_columns());
+    let input = unite(format.infer(&sample, known.as_ref()).await?.as_ref(), &job.added_columns());
     let output = match &job.transform {
         Some(transform) => transform.plan(&input).await?.output_schema(),
         None => input.clone(),

@@ -193,6 +193,11 @@ fn summary(run: &PipelineRun) -> String {
     if s.warned > 0 {
         out.push_str(&format!("  {} failed checks that only warn\n", print::counted(s.warned, "row")));
     }
+    if s.values.any() {
+        let counts = [(s.values.discarded, "discarded"), (s.values.rescued, "rescued")];
+        let said: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", print::counted(*n, "value"))).collect();
+        out.push_str(&format!("  {} by contract: sluis history {} --schema\n", said.join(", "), run.pipeline));
+    }
     if s.rows.rejected > 0 {
         out.push_str(&format!("  see why: sluis rejects show {}\n", run.pipeline));
     }
