@@ -140,7 +140,8 @@ async fn epoch(ledger: &dyn LedgerStore, lease: &Lease, epoch: Epoch, from: Chec
     let sink = SinkName::new("table");
     let committables =
         vec![Committable { sink: sink.clone(), rows: 399 * reports.len() as u64, bytes: 1 << 20, handle: json!({"path": "data/0001.parquet"}) }];
-    let staged = Staged { epoch, generation, at, from, to, splits: reports, committables, replaced: vec![], schema: Some(json!({"fields": []})), drift: None };
+    let staged =
+        Staged { epoch, generation, at, from, to, splits: reports, committables, replaced: vec![], schema: Some(json!({"fields": []})), drift: None };
     let committed = Committed { epoch, generation, at, receipts: vec![Receipt { sink, detail: json!({"snapshot": 1}), already: false }] };
     for record in [Record::Planned(planned), Record::Staged(staged), Record::Committed(committed)] {
         if ledger.create(&lease.lane, record).await? != Created::Won {

@@ -195,9 +195,11 @@ impl Pinned {
 
     /// Notes the columns to which this file brought another type than the known one.
     async fn bring(&mut self, format: &Arc<dyn FileFormat>, known: &SchemaRef, split: usize, file: &Arc<dyn RawFile>) -> Result<()> {
-        let open = self.schema.fields().iter().filter(|f| {
-            !self.brought.contains_key(f.name()) && known.field_with_name(f.name()).is_ok_and(|k| k.data_type() != f.data_type())
-        });
+        let open = self
+            .schema
+            .fields()
+            .iter()
+            .filter(|f| !self.brought.contains_key(f.name()) && known.field_with_name(f.name()).is_ok_and(|k| k.data_type() != f.data_type()));
         let open: Vec<String> = open.map(|f| f.name().clone()).collect();
         if open.is_empty() {
             return Ok(());

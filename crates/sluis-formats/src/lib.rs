@@ -41,6 +41,8 @@ use sluis_core::FormatDef;
 mod conforms;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod told;
 
 /// Every format of this build.
 pub fn all() -> Vec<&'static FormatDef> {

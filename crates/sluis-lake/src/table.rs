@@ -259,6 +259,24 @@ impl Table {
         self.prepare(columns).await.map(|_| ())
     }
 
+    /// Whether [`Table::prepare_for`] could make the table hold these columns. Changes nothing.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` if not, as `prepare_for` would say it.
+    pub async fn fits(&self, columns: &SchemaRef) -> Result<()> {
+        let name = self.name().to_string();
+        let Some(version) = self.lake.load(self.name()).await? else {
+            let schema = schema::new_schema(&name, columns)?;
+            self.has_key(&schema)?;
+            return partition::spec(&self.settings.partition_by, &schema).map(|_| ());
+        };
+        let metadata = &version.metadata;
+        match schema::evolved(&name, metadata.current_schema(), metadata.last_column_id(), columns)? {
+            Some(grown) => self.has_key(&grown),
+            None => self.has_key(metadata.current_schema()),
+        }
+    }
+
     /// Makes an epoch visible, once.
     ///
     /// # Errors

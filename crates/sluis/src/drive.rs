@@ -296,7 +296,13 @@ mod tests {
     fn the_line_of_a_run_has_its_keys_in_order() {
         let run = PipelineRun {
             pipeline: PipelineName::new("p"),
-            summary: Summary { epochs: 1, files: 2, bytes: 3, rows: RowCounts { read: 5, written: 4, rejected: 1, ..Default::default() }, ..Summary::default() },
+            summary: Summary {
+                epochs: 1,
+                files: 2,
+                bytes: 3,
+                rows: RowCounts { read: 5, written: 4, rejected: 1, ..Default::default() },
+                ..Summary::default()
+            },
             error: None,
             took: Duration::from_millis(1500),
         };

@@ -154,7 +154,8 @@ impl TableSource for FileTable {
             ),
         };
         let (source, format, schema) = (self.source.clone(), self.format.clone(), self.schema.clone());
-        let options = ReadOptions { schema: self.content.clone(), batch_rows: self.batch_rows, threads: 1, keep_origins: false, misfits: Default::default() };
+        let options =
+            ReadOptions { schema: self.content.clone(), batch_rows: self.batch_rows, threads: 1, keep_origins: false, misfits: Default::default() };
         let files = stream::iter(self.splits.clone()).then(move |split| {
             let (source, format, schema, options) = (source.clone(), format.clone(), schema.clone(), options.clone());
             async move { read(source, format, split, schema, options).await }

@@ -268,6 +268,7 @@ static CSV: FormatDef = FormatDef {
     reader: Some(|_| never()),
     writer: None,
     declared_columns: declared,
+    sniff: None,
 };
 static RAW: FormatDef = FormatDef {
     name: "raw",
@@ -318,7 +319,7 @@ pub fn registry() -> Registry {
     Registry {
         sources: vec![&FILES, &QUEUE],
         sinks: vec![&TABLE, &FILES_OUT],
-        formats: vec![&CSV, &JSON],
+        formats: vec![&CSV, &JSON, &RAW],
         connections: vec![
             ConnectionDef {
                 name: "s3",

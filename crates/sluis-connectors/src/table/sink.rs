@@ -92,6 +92,10 @@ impl Sink for TableSink {
         self.table.prepare_for(schema).await.map_err(|e| self.in_target(e))
     }
 
+    async fn fits(&self, schema: &SchemaRef) -> Result<()> {
+        self.table.fits(schema).await.map_err(|e| self.in_target(e))
+    }
+
     async fn writer(&self, attempt: &Attempt) -> Result<Box<dyn SinkWriter>> {
         Ok(self.table.writer(attempt))
     }

@@ -80,8 +80,7 @@ fn history(c: &Connection, pipeline: &PipelineName, limit: usize) -> Step<Vec<Sc
         };
         last = schema.or(last);
         let entry = |file, column, change| SchemaEntry { at, lane: lane.clone(), epoch, file, column, change };
-        let lacking: BTreeSet<String> =
-            drift.iter().filter(|d| matches!(d.change, Change::Missing { .. })).map(|d| d.column.clone()).collect();
+        let lacking: BTreeSet<String> = drift.iter().filter(|d| matches!(d.change, Change::Missing { .. })).map(|d| d.column.clone()).collect();
         let back = missing.difference(&lacking).map(|column| entry(None, column.clone(), SchemaChange::Back { change: "back" }));
         let new = drift.into_iter().filter(|d| !(matches!(d.change, Change::Missing { .. }) && missing.contains(&d.column)));
         all.extend(back.chain(new.map(|d| entry(d.file, d.column, SchemaChange::Recorded(d.change)))));

@@ -95,8 +95,7 @@ fn text(column: &ArrayRef) -> Result<ArrayRef> {
     if *column.data_type() == DataType::Utf8 {
         return Ok(column.clone());
     }
-    cast_with_options(column, &DataType::Utf8, &CastOptions::default())
-        .map_err(|e| Error::internal("a column cannot be written as text").source(e))
+    cast_with_options(column, &DataType::Utf8, &CastOptions::default()).map_err(|e| Error::internal("a column cannot be written as text").source(e))
 }
 
 impl Kept {
@@ -175,7 +174,8 @@ mod tests {
     fn batch() -> RecordBatch {
         let text = |v: [Option<&str>; 4]| Arc::new(StringArray::from_iter(v)) as ArrayRef;
         let n: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3), None]));
-        RecordBatch::try_from_iter([("n", n), ("x", text([Some("a"), None, Some(""), Some("\"d")])), ("y", text([None, None, None, Some("e")]))]).unwrap()
+        RecordBatch::try_from_iter([("n", n), ("x", text([Some("a"), None, Some(""), Some("\"d")])), ("y", text([None, None, None, Some("e")]))])
+            .unwrap()
     }
 
     fn origins() -> Option<RowOrigins> {
@@ -214,10 +214,10 @@ mod tests {
     #[test]
     fn rows_with_a_value_are_rejected_once_and_what_is_in_them_is_not_counted() {
         let kept = applied(OnDrift::DiscardRow, OnDrift::Rescue);
-        assert_eq!(kept.rejects.iter().map(|r| (r.line, r.column.as_deref(), &r.raw[..])).collect::<Vec<_>>(), [
-            (2, Some("x"), &b"aa"[..]),
-            (5, Some("x"), &b"dd"[..])
-        ]);
+        assert_eq!(
+            kept.rejects.iter().map(|r| (r.line, r.column.as_deref(), &r.raw[..])).collect::<Vec<_>>(),
+            [(2, Some("x"), &b"aa"[..]), (5, Some("x"), &b"dd"[..])]
+        );
         assert!(kept.rejects.iter().all(|r| r.reason == RejectReason::ContractViolated));
         assert_eq!((kept.batch.num_rows(), rescued(&kept)), (2, vec![Some(r#"{"n": "seven"}"#.to_owned()), None]));
         assert_eq!(kept.origins.as_ref().unwrap().lines, [3, 4]);

@@ -216,7 +216,7 @@ impl<'a> Flow<'a> {
     async fn take_rows(&mut self, decoded: Decoded) -> Result<(), Fault> {
         let Decoded { batch, origins, rejects, misfits } = decoded;
         if !misfits.is_empty() && self.contract.types == OnDrift::Evolve {
-            self.learn(&batch, misfits)?;
+            return Ok(self.learn(&batch, misfits)?);
         }
         if !self.learned.is_empty() {
             return Ok(());

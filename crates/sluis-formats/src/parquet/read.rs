@@ -217,7 +217,7 @@ fn cast_batch(batch: &RecordBatch, before: u64, options: &ReadOptions) -> Result
         out = filter_record_batch(&out, &BooleanArray::from(keep)).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
     }
     let origins = options.keep_origins.then_some(RowOrigins { lines, raw: None });
-    Ok(Decoded { batch: out, origins, rejects })
+    Ok(Decoded { batch: out, origins, rejects, misfits: Vec::new() })
 }
 
 fn named_cells(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, Cells)>> {

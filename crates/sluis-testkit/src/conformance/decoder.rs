@@ -101,7 +101,8 @@ async fn read(format: &dyn FileFormat, file: Arc<dyn RawFile>, options: &ReadOpt
     };
     while let Some(item) = items.next().await {
         match item {
-            Ok(Decoded { batch, origins, rejects }) => {
+            Ok(Decoded { batch, origins, rejects, misfits }) => {
+                assert!(misfits.is_empty(), "nothing is told that was not asked for");
                 assert!(out.error.is_none(), "an error ends the stream");
                 if options.keep_origins {
                     let origins = origins.expect("origins were asked for");

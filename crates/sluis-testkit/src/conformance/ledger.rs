@@ -9,9 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sluis_core::{
-    Change, Drift, Checkpoint, Clock, Committable, Committed, Created, Epoch, Error, ErrorKind, FileHistory, FileVersion, Generation, KnownFile, LaneId, LaneView,
-    Lease, LeaseHolder, LedgerStore, Next, Outcome, PartitionId, PipelineName, Planned, Position, Receipt, Record, RowCounts, SinkName, Split,
-    SplitReport, Staged, decide,
+    Change, Checkpoint, Clock, Committable, Committed, Created, Drift, Epoch, Error, ErrorKind, FileHistory, FileVersion, Generation, KnownFile,
+    LaneId, LaneView, Lease, LeaseHolder, LedgerStore, Next, Outcome, PartitionId, PipelineName, Planned, Position, Receipt, Record, RowCounts,
+    SinkName, Split, SplitReport, Staged, decide,
 };
 
 /// A clock that a test moves.
@@ -182,7 +182,11 @@ pub fn staged(planned: &Planned, outcomes: Vec<Outcome>) -> Staged {
         replaced: vec![],
         schema: None,
         drift: Some(vec![
-            Drift { file: planned.splits.first().and_then(|s| s.file.clone()), column: "a".into(), change: Change::Added { data_type: "int".into() } },
+            Drift {
+                file: planned.splits.first().and_then(|s| s.file.clone()),
+                column: "a".into(),
+                change: Change::Added { data_type: "int".into() },
+            },
             Drift { file: None, column: "b".into(), change: Change::Retyped { from: "int".into(), to: "bigint".into() } },
             Drift { file: None, column: "c".into(), change: Change::Missing { files: 1, of: 2 } },
             Drift { file: None, column: "d".into(), change: Change::Discarded { values: u64::MAX } },

@@ -36,8 +36,7 @@ impl History {
         let name = session.name(&self.pipeline)?;
         let project = session.project()?;
         if self.schema {
-            let mut changes =
-                session.existing_ledger(&project)?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.schema_history(&name, self.limit))?;
+            let mut changes = session.existing_ledger(&project)?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.schema_history(&name, self.limit))?;
             changes.reverse();
             return Ok(show_changes(session, name.as_str(), &changes));
         }

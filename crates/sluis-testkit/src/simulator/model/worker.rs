@@ -254,6 +254,6 @@ fn staged(epoch: Epoch, from: u64, to: u64, files: &[u64]) -> Staged {
         committables: files.iter().map(committable).collect(),
         replaced: vec![],
         schema: None,
-            drift: None,
+        drift: None,
     }
 }

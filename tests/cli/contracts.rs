@@ -1,0 +1,208 @@
+//! Every contract against every way in which files change, in CSV and JSON, into files and into a table: what lands, what is rejected, what
+//! fails. The table of it all is `contracts.txt`, written anew with `SLUIS_BLESS=1`.
+//!
+//! All cases are pipelines of one project: a first run lands the first file of each, a second the others.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// A way in which files change.
+struct Drift {
+    name: &'static str,
+    /// Options of the format.
+    options: &'static str,
+    /// As JSON lines: the file of the first epoch, and those of the second. One file is looked at to infer types.
+    first: &'static [&'static str],
+    then: &'static [&'static [&'static str]],
+    csv: bool,
+}
+
+const CONTRACTS: [&str; 5] = ["evolve", "freeze", "discard_row", "discard_value", "rescue"];
+
+const DRIFTS: [Drift; 12] = [
+    Drift::new("new_column", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":2,"x":"a"}"#, r#"{"id":3,"n":3,"x":null}"#]]),
+    Drift::new("null_only_column", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":2,"x":null}"#]]),
+    Drift::new("missing_column", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2}"#]]),
+    Drift::new("reordered", &[r#"{"id":1,"n":1}"#], &[&[r#"{"n":2,"id":3}"#]]),
+    Drift::new("renamed_case", &[r#"{"id":1,"n":1}"#], &[&[r#"{"ID":2,"n":2}"#]]),
+    Drift::new("wider_in_sample", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":2.5}"#]]),
+    Drift::new("wider_beyond_sample", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":2}"#], &[r#"{"id":3,"n":3.5}"#, r#"{"id":4,"n":4}"#]]),
+    Drift::new("text_in_number", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":2}"#], &[r#"{"id":3,"n":"none"}"#, r#"{"id":4,"n":4}"#]]),
+    // In the first epoch nothing has landed yet that could hold a type fast.
+    Drift::new("text_in_number_at_first", &[], &[&[r#"{"id":2,"n":2}"#], &[r#"{"id":3,"n":"none"}"#, r#"{"id":4,"n":4}"#]]),
+    Drift {
+        options: r#"columns: { n: int }"#,
+        ..Drift::new("declared", &[r#"{"id":1,"n":1}"#], &[&[r#"{"id":2,"n":"none","x":"a"}"#, r#"{"id":3,"n":3}"#]])
+    },
+    Drift {
+        csv: false,
+        ..Drift::new("new_field", &[r#"{"id":1,"o":{"a":1}}"#], &[&[r#"{"id":2,"o":{"a":2}}"#], &[r#"{"id":3,"o":{"a":3,"b":"y"}}"#]])
+    },
+    Drift { csv: false, ..Drift::new("other_shape", &[r#"{"id":1,"o":{"a":1}}"#], &[&[r#"{"id":2,"o":{"a":2}}"#], &[r#"{"id":3,"o":[1]}"#]]) },
+];
+
+impl Drift {
+    const fn new(name: &'static str, first: &'static [&'static str], then: &'static [&'static [&'static str]]) -> Self {
+        Self { name, options: "", first, then, csv: true }
+    }
+}
+
+/// One case.
+struct Case {
+    drift: &'static Drift,
+    contract: &'static str,
+    format: &'static str,
+    target: &'static str,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        format!("{}_{}_{}_{}", self.drift.name, self.contract, self.format, self.target)
+    }
+
+    fn pipeline(&self) -> String {
+        let (name, format, options, contract) = (self.name(), self.format, self.drift.options, self.contract);
+        let into = match self.target {
+            "table" => format!("table: {{ name: {name} }}"),
+            _ => format!("files: {{ url: out/{name}/, format: json }}"),
+        };
+        format!(
+            "from:\n  files: {{ url: in/{name}/ }}\n  {format}: {{ {options} }}\ncontract: {contract}\ninto: {{ {into} }}\n\
+             rejects: {{ files: {{ url: rejects/{name}/, format: json }} }}\nsettings: {{ sample_files: 1 }}\n"
+        )
+    }
+
+    fn put(&self, sandbox: &Sandbox, file: &str, lines: &[&str]) {
+        let text = if self.format == "json" { lines.iter().map(|l| format!("{l}\n")).collect() } else { as_csv(lines) };
+        sandbox.file(&format!("in/{}/{file}.{}", self.name(), self.format), text);
+    }
+
+    /// Rows of the target, as JSON.
+    fn rows(&self, sandbox: &Sandbox) -> Vec<String> {
+        match self.target {
+            "table" => {
+                let said = sandbox.sh(&format!("sluis sql --json 'select * from {} order by id'", self.name()));
+                if said.code == Some(0) { said.stdout.lines().map(str::to_owned).collect() } else { vec!["no table".into()] }
+            }
+            _ => lines_below(&sandbox.path(&format!("out/{}", self.name()))),
+        }
+    }
+
+    /// Reasons and columns of the rejects.
+    fn rejects(&self, sandbox: &Sandbox) -> Vec<String> {
+        let short = |line: &String| {
+            let reject: Value = serde_json::from_str(line).unwrap();
+            format!("{}({})", reject["reason"].as_str().unwrap(), reject["column"].as_str().unwrap_or("-"))
+        };
+        lines_below(&sandbox.path(&format!("rejects/{}", self.name()))).iter().map(short).collect()
+    }
+}
+
+/// Objects with scalars as CSV; the header has the keys of the first, and of later ones what it lacks.
+fn as_csv(lines: &[&str]) -> String {
+    let rows: Vec<serde_json::Map<String, Value>> = lines.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let mut header: Vec<String> = Vec::new();
+    for (line, row) in lines.iter().zip(&rows) {
+        let mut keys: Vec<&String> = row.keys().collect();
+        keys.sort_by_key(|k| line.find(&format!("\"{k}\"")));
+        keys.into_iter().for_each(|k| {
+            if !header.contains(k) {
+                header.push(k.clone())
+            }
+        });
+    }
+    let cell = |v: Option<&Value>| match v {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let mut out = header.join(",") + "\n";
+    for row in rows {
+        out.push_str(&(header.iter().map(|k| cell(row.get(k))).collect::<Vec<_>>().join(",") + "\n"));
+    }
+    out
+}
+
+fn lines_below(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.is_file()).collect();
+    files.sort();
+    files.iter().flat_map(|f| std::fs::read_to_string(f).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for drift in &DRIFTS {
+        for format in ["csv", "json"].into_iter().filter(|f| *f == "json" || drift.csv) {
+            for target in ["files", "table"] {
+                all.extend(CONTRACTS.map(|contract| Case { drift, contract, format, target }));
+            }
+        }
+    }
+    all
+}
+
+/// How each pipeline's run ended.
+fn run(sandbox: &Sandbox) -> BTreeMap<String, Value> {
+    let said = sandbox.sh("sluis run --json --quiet");
+    assert!(!said.all().contains("panicked") && !said.all().contains("a bug in sluis"), "{said:?}");
+    let ends = said.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    ends.map(|end| (end["pipeline"].as_str().unwrap().to_owned(), end)).collect()
+}
+
+#[test]
+fn each_contract_meets_each_drift() {
+    let sandbox = Sandbox::new();
+    let cases = cases();
+    sandbox.file("sluis.yaml", "name: contracts\n");
+    for case in &cases {
+        sandbox.file(&format!("pipelines/{}.yaml", case.name()), case.pipeline());
+        std::fs::create_dir_all(sandbox.path(&format!("in/{}", case.name()))).unwrap();
+        if !case.drift.first.is_empty() {
+            case.put(&sandbox, "1", case.drift.first);
+        }
+    }
+    for (name, end) in run(&sandbox) {
+        assert_eq!(end["status"], "done", "{name}: {end}");
+    }
+    for case in &cases {
+        case.drift.then.iter().enumerate().for_each(|(i, lines)| case.put(&sandbox, &(i + 2).to_string(), lines));
+    }
+    let ends = run(&sandbox);
+    let mut table = String::new();
+    for case in &cases {
+        let end = &ends[&case.name()];
+        let _ = writeln!(table, "{} | {} | {} | {}", case.drift.name, case.contract, case.format, case.target);
+        if end["status"] != "done" {
+            let error = &end["error"];
+            let _ = writeln!(table, "  fails: {} {}: {}", error["kind"].as_str().unwrap(), error["context"], error["message"].as_str().unwrap());
+        }
+        case.rows(&sandbox).iter().for_each(|row| table.push_str(&format!("  {row}\n")));
+        let rejects = case.rejects(&sandbox);
+        if !rejects.is_empty() {
+            let _ = writeln!(table, "  rejects: {}", rejects.join(", "));
+        }
+        if !end["values"].is_null() {
+            let _ = writeln!(table, "  values: {}", end["values"]);
+        }
+        let rows = &end["rows"];
+        let count = |key: &str| rows[key].as_u64().unwrap();
+        assert_eq!(count("read"), count("written") + count("rejected") + count("filtered"), "{}: {end}", case.name());
+    }
+    let table = sandbox.blot(&table);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli/contracts.txt");
+    if std::env::var_os("SLUIS_BLESS").is_some() {
+        std::fs::write(&path, &table).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let differing = expected.lines().zip(table.lines()).position(|(a, b)| a != b);
+    let from = differing.unwrap_or(0).saturating_sub(3);
+    let part = |text: &str| text.lines().skip(from).take(12).map(|l| format!("  {l}\n")).collect::<String>();
+    assert!(table == expected, "expected:\n{}got:\n{}", part(&expected), part(&table));
+    sandbox.sluis("ledger fsck").expect(0, &[]);
+}
