@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use sluis_core::columns::{schema_from_json, type_name, widen};
 use sluis_core::{Change, Drift, Error, ErrorKind, FileFormat, OnDrift, Opened, RawFile, Result, Split};
 
@@ -42,6 +42,7 @@ pub async fn pin(drive: &Drive, workshop: &Workshop, splits: &[Split], known: Op
     let inferred = infer(format, &files, known.as_ref()).await?;
     let schema = complete(job, known.as_ref(), &inferred);
     let mut pinned = Pinned { told: told(job, &schema), schema, brought: BTreeMap::new() };
+    pinned.adapt(workshop, known.as_ref()).await?;
     if let Some(known) = &known {
         pinned.hold(workshop, known).await?;
         for (split, file) in &sample {
@@ -125,8 +126,11 @@ fn with_type(schema: &SchemaRef, column: usize, data_type: &DataType) -> SchemaR
     Arc::new(Schema::new(fields))
 }
 
+/// Why SQL or a target cannot do with columns: the column, if it is one.
+struct Refusal(Option<String>);
+
 /// Whether SQL and targets can do with these columns.
-async fn holds(workshop: &Workshop, schema: &SchemaRef) -> Result<bool> {
+async fn refused(workshop: &Workshop, schema: &SchemaRef) -> Result<Option<Refusal>> {
     let job = &workshop.job;
     let fits = async {
         let input = input_schema(schema, &job.added_columns())?;
@@ -137,9 +141,26 @@ async fn holds(workshop: &Workshop, schema: &SchemaRef) -> Result<bool> {
         futures::future::try_join_all(job.sinks.iter().map(|sink| sink.fits(&output))).await.map(|_| ())
     };
     match fits.await {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::Config => Ok(false),
+        Ok(()) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Config => {
+            let column = e.contexts().iter().find(|(key, _)| *key == "column").map(|(_, name)| name.clone());
+            Ok(Some(Refusal(column)))
+        }
         Err(e) => Err(e),
+    }
+}
+
+async fn holds(workshop: &Workshop, schema: &SchemaRef) -> Result<bool> {
+    refused(workshop, schema).await.map(|refusal| refusal.is_none())
+}
+
+/// A type that holds what `t` holds, and that a target may have instead of it; `None` after the last.
+fn wider_than(t: &DataType) -> Option<DataType> {
+    match t {
+        DataType::Int64 => Some(DataType::Float64),
+        DataType::Date32 => Some(DataType::Timestamp(TimeUnit::Microsecond, None)),
+        DataType::Boolean | DataType::Float64 | DataType::Decimal128(..) | DataType::Timestamp(..) => Some(DataType::Utf8),
+        _ => None,
     }
 }
 
@@ -152,6 +173,25 @@ fn fields_in(t: &DataType) -> usize {
 }
 
 impl Pinned {
+    /// Takes wider types for new columns that are not declared, where a target has them: the sample may look narrower than what is there.
+    async fn adapt(&mut self, workshop: &Workshop, known: Option<&SchemaRef>) -> Result<()> {
+        let is_new = |f: &Field| workshop.job.declared.index_of(f.name()).is_err() && known.is_none_or(|k| k.index_of(f.name()).is_err());
+        let mut schema = self.schema.clone();
+        if !schema.fields().iter().any(|f| is_new(f)) {
+            return Ok(());
+        }
+        while let Some(Refusal(column)) = refused(workshop, &schema).await? {
+            let found = column.and_then(|c| schema.index_of(&c).ok()).filter(|i| is_new(schema.field(*i)));
+            let Some((column, wider)) = found.and_then(|i| Some((i, wider_than(schema.field(i).data_type())?))) else {
+                // It is not for these types: making the targets ready says what it is for.
+                return Ok(());
+            };
+            schema = with_type(&schema, column, &wider);
+        }
+        self.schema = schema;
+        Ok(())
+    }
+
     /// Goes back to the types of `known` where SQL or a target cannot do with the wider ones of the sample: rows that need them are rejected.
     async fn hold(&mut self, workshop: &Workshop, known: &SchemaRef) -> Result<()> {
         let declared = &workshop.job.declared;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use sluis_core::{Clock, Created, Epoch, ErrorKind, FileVersion, LaneId, Lease, LedgerStore, Next, Outcome, PipelineName, Record, Staged, decide};
+use sluis_core::{
+    Change, Clock, Created, Drift, Epoch, ErrorKind, FileVersion, LaneId, Lease, LedgerStore, Next, Outcome, PipelineName, Record, Staged, decide,
+};
 use sluis_engine::SqliteLedger;
 use sluis_testkit::conformance::ledger::{MovedClock, committed, holder, planned, staged, version};
 
@@ -200,4 +202,48 @@ async fn one_ledger_in_memory_is_shared_by_several_owners() {
     let taken = other.acquire(&lane, &holder(2), Duration::from_secs(30)).await.expect("by its clock the lease ran out");
     assert!(taken.generation > lease.generation && taken.until > slow.now());
     assert_eq!(w.ledger.renew(&lease, Duration::from_secs(30)).await.unwrap_err().kind(), ErrorKind::Lease);
+}
+
+#[tokio::test]
+async fn drift_is_told_as_it_was_recorded_and_by_the_schemas_of_epochs_that_did_not() {
+    let w = World::new();
+    let lease = w.acquire(&LaneId::new("p", "main")).await;
+    let column = |name: &str, t: &str| json!({ "name": name, "type": t, "nullable": true });
+    let none = |schema: serde_json::Value| {
+        move |s: &mut Staged| {
+            s.drift = None;
+            s.schema = Some(schema.clone());
+        }
+    };
+    let files = |n: u64| [(version(&format!("/{n}"), 1), Outcome::Read)];
+    w.epoch(&lease, &files(1), none(json!([column("a", "int")])), "committed").await;
+    w.epoch(&lease, &files(2), none(json!([column("a", "bigint"), column("b", "string")])), "committed").await;
+    let missing = |lacks: &'static [&'static str]| {
+        move |s: &mut Staged| {
+            let lacks = lacks.iter().map(|c| Drift { file: None, column: (*c).into(), change: Change::Missing { files: 1, of: 1 } });
+            s.drift = Some(lacks.collect());
+        }
+    };
+    let recorded = |s: &mut Staged| {
+        let file = Some(version("/3", 1));
+        s.drift = Some(vec![Drift { file, column: "c".into(), change: Change::Rescued { values: 2 } }]);
+    };
+    w.epoch(&lease, &files(3), recorded, "committed").await;
+    for (n, lacks) in [(4, &["a"][..]), (5, &["a"]), (6, &["a", "b"]), (7, &["b"]), (8, &[])] {
+        w.epoch(&lease, &files(n), missing(lacks), "committed").await;
+    }
+    let history = w.ledger.schema_history(&PipelineName::new("p"), 100).unwrap();
+    let told: Vec<String> = history
+        .iter()
+        .map(|e| {
+            let file = e.file.as_ref().map_or("-", |f| f.path.as_str());
+            let value = serde_json::to_value(e).unwrap();
+            assert!(value["at"].is_string() && value["lane"].is_object(), "{value}");
+            format!("{} {file} {} {}", e.epoch, e.column, value["change"].as_str().unwrap())
+        })
+        .collect();
+    let want = ["1 - a added", "2 - a retyped", "2 - b added", "3 /3 c rescued", "4 - a missing", "6 - b missing", "7 - a back", "8 - b back"];
+    assert_eq!(told, want);
+    assert_eq!(w.ledger.schema_history(&PipelineName::new("p"), 2).unwrap(), history[6..]);
+    w.sound();
 }

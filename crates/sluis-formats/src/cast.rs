@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, ListArray, StringArray, StructArray, new_null_array};
+use arrow_array::{Array, ArrayRef, ListArray, StringArray, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use sluis_core::columns::type_name;
-use sluis_core::{Error, ErrorKind, Misfit, Result};
+use sluis_core::{Error, ErrorKind, Result};
 
 use crate::cell::Cells;
 use crate::values::{BoolWords, Kind};
@@ -106,18 +106,6 @@ pub fn cast_column(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         }
         _ => exact(array, to),
     }
-}
-
-/// Leaves out the values of rows that are taken out of their batch; those of others follow their rows.
-pub fn retain_misfits(misfits: &mut Vec<Misfit>, keep: &BooleanArray) {
-    let (mut row, mut kept) = (0, 0);
-    misfits.retain_mut(|m| {
-        kept += (row..m.row).filter(|r| keep.value(*r)).count();
-        row = m.row;
-        let stays = keep.value(m.row);
-        m.row = kept;
-        stays
-    });
 }
 
 /// By name; what is missing is null.

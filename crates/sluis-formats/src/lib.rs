@@ -5,7 +5,7 @@
 //! | [`csv`], [`json`], [`parquet`], [`raw`] | one format each: `mod.rs` (definition, reader), `config.rs`, decoder, `encode.rs` |
 //! | [`text`], [`compress`] | a file as pieces of UTF-8 text |
 //! | [`ordered`] | blocks decoded side by side, delivered in order |
-//! | [`values`], [`cell`], [`cast`] | text to typed values, values to text, casts that lose nothing |
+//! | [`values`], [`cell`], [`cast`], [`misfit`] | text to typed values, values to text, casts that lose nothing, values that do not fit |
 //! | [`locate`] | where in a rejected row the fault is |
 //! | [`def`] | what definitions share: [`writer_from_value`] and schemas |
 //!
@@ -21,6 +21,7 @@ pub mod grow;
 pub mod json;
 pub mod locate;
 pub mod memory;
+pub mod misfit;
 pub mod ordered;
 pub mod parquet;
 pub mod raw;

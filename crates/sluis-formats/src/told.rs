@@ -120,3 +120,18 @@ async fn whole_numbers_that_a_double_rounds_are_told_only_where_asked() {
         assert!(read(&format, text, 4096, &schema, tell(&["x"], false)).await.misfits.is_empty());
     }
 }
+
+#[tokio::test]
+async fn typed_files_tell_the_values_that_a_narrower_type_cannot_hold() {
+    let doubles: arrow_array::ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![Some(1.0), Some(2.5), None, Some(4.5)]));
+    let ids: arrow_array::ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3, 1 << 40]));
+    let batch = arrow_array::RecordBatch::try_from_iter([("id", ids), ("n", doubles)]).unwrap();
+    let mut encoder = crate::writer_from_value(&"parquet".into()).unwrap().encoder(&batch.schema()).unwrap();
+    let mut bytes = Vec::new();
+    encoder.write(&batch, &mut bytes).unwrap();
+    encoder.finish(&mut bytes).unwrap();
+    let parquet = (crate::PARQUET.reader.unwrap())(&json!({})).unwrap();
+    let told = read(&parquet, &bytes, 4096, &schema(&[("id", "int"), ("n", "bigint")]), tell(&["n"], false)).await;
+    assert_eq!(told.rows, ["|1|1", "|2|", "|3|"]);
+    assert_eq!((told.misfits, told.rejects), (vec!["1/n/2.5/double".to_owned()], vec!["4/id".to_owned()]));
+}

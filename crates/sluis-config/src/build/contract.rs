@@ -23,24 +23,29 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// A contract that can never come to bear, and a column that would be there twice.
-    pub(super) fn contract_combinations(&mut self, node: &Node, contract: Contract, source: &SourcePart, format: Option<&FormatPart>) {
-        let Some(entry) = node.entry("contract") else { return };
+    /// A contract that can never come to bear (unless it is the project's, for whom it may), and a column that would be there twice. The
+    /// contract as it is then.
+    pub(super) fn contract_combinations(&mut self, node: &Node, contract: Contract, source: &SourcePart, format: Option<&FormatPart>) -> Contract {
+        let Some(entry) = node.entry("contract") else { return contract };
+        let own = entry.value.span.file().path() == source.span.file().path();
         let at = entry.value.span.first_line();
         let said = |key: &str| match entry.value.get(key) {
             Some(value) => value.span.first_line(),
             None => at.clone(),
         };
         if contract == Contract::default() {
-            return;
+            return contract;
         }
-        let Some(format) = format else { return };
+        let Some(format) = format else { return contract };
+        if format.def.name == "raw" && !own {
+            return Contract::default();
+        }
         if format.def.name == "raw" {
             let d = Diagnostic::error("cannot-combine", "`raw` has one column of bytes, which never changes: a contract has no meaning beside it");
             self.report(d.at(&at).also(&format.span, "the format").help("remove `contract`"), "contract");
-            return;
+            return contract;
         }
-        if contract.types != OnDrift::Evolve && format.config["columns"] == Value::from("string") {
+        if own && contract.types != OnDrift::Evolve && format.config["columns"] == Value::from("string") {
             let message = format!("with `columns: string` every value is text, so `types: {}` never comes to bear", contract.types.word());
             let d = Diagnostic::error("cannot-combine", message).at(&said("types")).also(&format.span, "every column is text");
             self.report(d.help("leave `types` out, or declare the columns' types"), "contract");
@@ -51,5 +56,6 @@ impl Builder<'_, '_> {
             let d = Diagnostic::error("cannot-combine", format!("`rescue` adds a column `{RESCUED}`, and there is one of that name"));
             self.report(d.at(&at).help("give the other column another name"), "contract");
         }
+        contract
     }
 }

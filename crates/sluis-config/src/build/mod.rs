@@ -53,7 +53,7 @@ pub(crate) fn build(around: &Surroundings<'_>, file: &std::sync::Arc<SourceFile>
     let (name, name_span) = builder.name(file, node);
     let from = node.entry("from").and_then(|e| builder.from(e, "from"));
     let checks = builder.checks(node);
-    let contract = builder.contract(node);
+    let mut contract = builder.contract(node);
     let tables = builder.tables(node);
     let selects = builder.selects(node, &tables);
     let scope = builder.scope(node);
@@ -67,7 +67,7 @@ pub(crate) fn build(around: &Surroundings<'_>, file: &std::sync::Arc<SourceFile>
     let description = builder.plain_text(node, "description", "the description").map(|t| t.value);
     if let Some((source, format)) = &from {
         builder.combinations(node, source);
-        builder.contract_combinations(node, contract, source, format.as_ref());
+        contract = builder.contract_combinations(node, contract, source, format.as_ref());
     }
     let after_names = after.into_iter().collect();
     let errors = diagnostics.iter().filter(|d| d.severity == crate::Severity::Error).count();

@@ -154,3 +154,12 @@ fn an_empty_folder_says_so() {
     let loaded = load(dir.path(), &Options::default());
     assert_eq!((codes(&loaded), loaded.is_valid()), (vec!["no-pipelines"], true));
 }
+
+#[test]
+fn a_contract_of_the_project_leaves_bytes_alone() {
+    let raw = "from: { files: { url: in/ }, raw: {} }\ninto: { table: { name: t } }";
+    let text = "from: { files: { url: in/ }, csv: { columns: string } }\ninto: { table: { name: t } }";
+    let dir = project(&[("sluis.yaml", "defaults: { contract: rescue }"), ("pipelines/a.yaml", raw), ("pipelines/b.yaml", text)]);
+    let contracts: Vec<Contract> = good(dir.path(), &Options::default()).pipelines.iter().map(|p| p.contract).collect();
+    assert_eq!(contracts, [Contract::default(), Contract { columns: OnDrift::Rescue, types: OnDrift::Rescue }]);
+}

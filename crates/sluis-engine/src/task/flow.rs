@@ -221,6 +221,10 @@ impl<'a> Flow<'a> {
         if !self.learned.is_empty() {
             return Ok(());
         }
+        let of_type = |r: &&Reject| matches!(r.reason, RejectReason::BadValue | RejectReason::ContractViolated);
+        if let Some(reject) = rejects.iter().find(of_type).filter(|_| self.contract.types == OnDrift::Freeze) {
+            return Err(frozen_type(reject).context("file", &self.paths[self.split]).into());
+        }
         let counts = &mut self.reports[self.split].rows;
         counts.read += (batch.num_rows() + rejects.len()) as u64;
         self.progress.1 += (batch.num_rows() + rejects.len()) as u64;
@@ -257,9 +261,6 @@ impl<'a> Flow<'a> {
     async fn take_rejects(&mut self, rejects: Vec<Reject>) -> Result<(), Fault> {
         self.reports[self.split].rows.rejected += rejects.len() as u64;
         for r in rejects {
-            if self.contract.types == OnDrift::Freeze && matches!(r.reason, RejectReason::BadValue | RejectReason::ContractViolated) {
-                return Err(frozen_type(&r).context("file", &self.paths[self.split]).into());
-            }
             self.rejects.push(&self.paths[self.split], r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));
             if self.rejects.full() {
                 self.flush_rejects().await?;

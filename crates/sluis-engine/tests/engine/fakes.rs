@@ -386,7 +386,7 @@ impl World {
             pipeline: pipeline.clone(),
             source: Arc::new(FakeSource { files: files.clone(), constants: Arc::new(Schema::empty()) }),
             format: Some(format),
-            declared: Arc::new(arrow_schema::Schema::empty()),
+            declared: (sluis_formats::CSV.declared_columns)(&csv).unwrap_or_else(|| Arc::new(Schema::empty())),
             contract: Default::default(),
             transform: None,
             sinks: vec![sink("memory", &target)],

@@ -103,7 +103,11 @@ impl Column {
             (Values::F32(out), _) => fill(out, stripe, bad, nulls, |raw| numbers::float32(raw, point)),
             (Values::F64(out), _) if stripe.layout.exact && stripe.told() => {
                 let any = fill(out, stripe, bad, nulls, |raw| numbers::float64(raw, point));
-                let beyond = stripe.each().take(stripe.rows).enumerate().filter(|(_, raw)| beyond_double(unquoted(raw, &stripe.layout.dialect)));
+                let beyond = stripe
+                    .each()
+                    .take(stripe.rows)
+                    .enumerate()
+                    .filter(|(_, raw)| raw.len() > 15 && beyond_double(unquoted(raw, &stripe.layout.dialect)));
                 bad.told.extend(beyond.map(|(row, _)| row as u32));
                 any
             }

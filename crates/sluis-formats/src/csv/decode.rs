@@ -60,7 +60,7 @@ pub fn decode_block(layout: &Layout, block: Block) -> Result<Decoded> {
         let keep = BooleanArray::from(std::mem::take(&mut rows.keep));
         batch = filter_record_batch(&batch, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
         rows.retain(&keep);
-        crate::cast::retain_misfits(&mut misfits, &keep);
+        crate::misfit::retain(&mut misfits, &keep);
     }
     let origins = layout.keep_origins.then(|| RowOrigins { lines: rows.lines, raw: Some((block.bytes.clone(), rows.ranges)) });
     Ok(Decoded { batch, origins, rejects, misfits })

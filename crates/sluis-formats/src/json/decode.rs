@@ -253,7 +253,7 @@ impl<'a> Table<'a> {
                 ranges.retain(|_| keep.next() == Some(&true));
             }
             let keep = BooleanArray::from(self.keep);
-            crate::cast::retain_misfits(&mut misfits, &keep);
+            crate::misfit::retain(&mut misfits, &keep);
             batch = filter_record_batch(&batch, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
         }
         let mut rejects = self.rejects;

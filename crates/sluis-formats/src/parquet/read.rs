@@ -21,6 +21,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::window::{Windows, own_error};
 use crate::cast::{cast_column, normal_fields, normalize};
 use crate::cell::{Cells, json_fields, json_text};
+use crate::misfit::{retain, tell};
 
 /// Batches decoded ahead of the consumer, per row group.
 const AHEAD: usize = 2;
@@ -196,6 +197,7 @@ fn cast_batch(batch: &RecordBatch, before: u64, options: &ReadOptions) -> Result
     let with_rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let mut out = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &with_rows)
         .map_err(|e| Error::internal("cast columns do not fit their schema").source(e))?;
+    let mut misfits = tell(batch, &mut bad, options)?;
     let mut lines: Vec<u64> = (1..=batch.num_rows() as u64).map(|n| before + n).collect();
     let mut rejects = Vec::new();
     if !bad.is_empty() {
@@ -214,10 +216,12 @@ fn cast_batch(batch: &RecordBatch, before: u64, options: &ReadOptions) -> Result
         }
         let mut kept = keep.iter();
         lines.retain(|_| kept.next() == Some(&true));
-        out = filter_record_batch(&out, &BooleanArray::from(keep)).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
+        let keep = BooleanArray::from(keep);
+        retain(&mut misfits, &keep);
+        out = filter_record_batch(&out, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
     }
     let origins = options.keep_origins.then_some(RowOrigins { lines, raw: None });
-    Ok(Decoded { batch: out, origins, rejects, misfits: Vec::new() })
+    Ok(Decoded { batch: out, origins, rejects, misfits })
 }
 
 fn named_cells(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, Cells)>> {
