@@ -35,7 +35,7 @@ pub async fn read(look: &mut Look, format: &Arc<dyn FileFormat>, file: Arc<Begin
         rejected: 0,
         damage: None,
     };
-    let options = ReadOptions { schema: look.schema.clone(), batch_rows: BATCH_ROWS, threads: 1, keep_origins: false };
+    let options = ReadOptions { schema: look.schema.clone(), batch_rows: BATCH_ROWS, threads: 1, keep_origins: false, misfits: Default::default() };
     let mut rows = format.read(file.clone(), &options).await?;
     let mut bytes = 0;
     while let Some(decoded) = rows.next().await {
