@@ -37,7 +37,8 @@ impl History {
         let project = session.project()?;
         if self.schema {
             let mut changes = session.existing_ledger(&project)?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.schema_history(&name, self.limit))?;
-            changes.reverse();
+            // The newest epoch first; within one as they were found.
+            changes.sort_by_key(|c| std::cmp::Reverse((c.at, c.epoch)));
             return Ok(show_changes(session, name.as_str(), &changes));
         }
         let epochs = session.existing_ledger(&project)?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.epochs(&name, self.limit))?;
