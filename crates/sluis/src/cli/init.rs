@@ -195,7 +195,7 @@ fn pipeline_for(found: &Look, name: &str, dir: &Path) -> Result<String> {
     let mut out =
         format!("# Made by `sluis init --from`, from {} of {}.\n", print::counted(rows, "row"), print::counted(found.files.len() as u64, "file"));
     let differences = found.differences().iter().map(|d| d.text(&found.schema)).collect::<Vec<_>>();
-    for note in found.sniffed.notes.iter().chain(&differences) {
+    for note in found.sniffed.notes.iter().chain(&found.almost_texts()).chain(&differences) {
         let _ = writeln!(out, "# {}", one_line(note));
     }
     if rejected > 0 {

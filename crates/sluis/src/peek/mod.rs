@@ -3,13 +3,14 @@
 //! | room | what |
 //! |---|---|
 //! | here | from an address to a [`Look`] |
-//! | `beginning` | a file's beginning, kept |
+//! | `beginning`, `read` | a file's beginning, kept; read as a run would |
 //! | `kind` | which format it is |
-//! | `differences` | how the columns of files differ |
+//! | `almost`, `differences` | columns that are text because of a few values; how the columns of files differ |
 //! | `yaml`, `report` | what was found: to paste, for people, for scripts |
 //!
 //! Guarantees: nothing is written, no state is looked at or moved; memory is bounded by [`HEAD`] bytes of each file that is looked at.
 
+mod almost;
 mod beginning;
 pub mod differences;
 mod kind;
@@ -32,6 +33,7 @@ use sluis_core::{
     BuildContext, Checkpoint, EpochLimits, Error, ErrorKind, FileFormat, FormatDef, LaneShard, Opened, PipelineName, Reject, Result, Source, Split,
 };
 
+use self::almost::Almost;
 use self::beginning::Beginning;
 use self::differences::{Columns, Difference};
 use crate::session::{Session, shown};
@@ -80,6 +82,8 @@ pub struct Look {
     pub constants: SchemaRef,
     /// Nulls seen, by column of `schema`.
     pub nulls: Vec<u64>,
+    /// What its columns of text nearly are, by column of `schema`.
+    pub almost: Vec<Almost>,
     /// The first rows, as `schema`.
     pub first: Vec<RecordBatch>,
     /// The first rows that would be rejected.
@@ -124,6 +128,11 @@ impl Look {
         let columns: Vec<Columns<'_>> =
             files.filter_map(|(f, name)| Some(Columns { file: name, schema: f.schema.as_ref()?, names: &f.names })).collect();
         differences::differences(&columns, &self.schema)
+    }
+
+    /// Columns that are text because of a few values, one sentence each.
+    pub fn almost_texts(&self) -> Vec<String> {
+        self.schema.fields().iter().zip(&self.almost).filter_map(|(f, almost)| almost.text(f.name())).collect()
     }
 
     /// Whether the format's settings take the types of columns.
@@ -191,6 +200,7 @@ pub async fn look(session: &Session, project: &Project, ask: &Ask) -> Result<Loo
         notes,
         constants: source.constant_columns(),
         nulls: vec![0; schema.fields().len()],
+        almost: vec![Almost::default(); schema.fields().len()],
         schema,
         first: Vec::new(),
         rejects: Vec::new(),
@@ -314,7 +324,8 @@ async fn beginnings(source: &Arc<dyn Source>, splits: &[Split]) -> Result<Vec<Ar
 
 /// What one file alone says; damage is said by reading it.
 async fn own_schema(format: &Arc<dyn FileFormat>, file: &Arc<Beginning>) -> Result<Option<SchemaRef>> {
-    match format.infer(&[file.clone()], None).await {
+    let file: Arc<dyn sluis_core::RawFile> = file.clone();
+    match format.infer(&[file], None).await {
         Ok(schema) => Ok(Some(schema)),
         Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => Ok(None),
         Err(e) => Err(e),

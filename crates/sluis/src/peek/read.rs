@@ -78,6 +78,9 @@ fn take(look: &mut Look, looked: &mut Looked, decoded: Decoded, show: usize) -> 
     for (i, field) in look.schema.fields().iter().enumerate() {
         look.nulls[i] += batch.column_by_name(field.name()).map_or(batch.num_rows(), |c| c.logical_null_count()) as u64;
     }
+    let point = if look.sniffed.options["decimal"].as_str() == Some(",") { b',' } else { b'.' };
+    let texts = look.schema.fields().iter().zip(&mut look.almost).filter(|(f, _)| *f.data_type() == arrow_schema::DataType::Utf8);
+    texts.for_each(|(field, almost)| almost.observe(batch, field.name(), point));
     let shown: usize = look.first.iter().map(RecordBatch::num_rows).sum();
     let more = show.saturating_sub(shown).min(batch.num_rows());
     if more > 0 {

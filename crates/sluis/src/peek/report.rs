@@ -93,6 +93,11 @@ fn columns(look: &Look) -> String {
     lines.iter_mut().for_each(|l| l[0] = print::short(&l[0], CELL));
     let grid = print::grid(&["", "", ""], &lines, &[]);
     grid.lines().skip(1).for_each(|l| out.push_str(&format!("  {l}\n")));
+    let almost = look.almost_texts();
+    if !almost.is_empty() {
+        out.push('\n');
+        almost.iter().for_each(|text| out.push_str(&format!("  {text}\n")));
+    }
     out
 }
 
@@ -177,6 +182,7 @@ pub fn json(look: &Look, dir: &Path) -> Result<Value> {
         "from": look.from, "format": look.def.name, "options": look.sniffed.options, "confidence": look.sniffed.confidence,
         "found_out": look.sniffed.notes, "others": look.others.iter().map(|(name, sure)| json!({ "format": name, "confidence": sure })).collect::<Vec<_>>(),
         "files_found": look.found, "more_files": look.more, "notes": look.notes, "files": files, "columns": columns,
+        "almost": look.schema.fields().iter().zip(&look.almost).filter_map(|(f, a)| a.to_json(f.name())).collect::<Vec<_>>(),
         "constants": schema_to_json(&look.constants), "rows": rows, "rejected": rejected, "first_rows": first, "rejects": rejects,
         "differences": look.differences().iter().map(super::differences::Difference::to_json).collect::<Vec<_>>(), "yaml": look.yaml(dir)?,
     }))
