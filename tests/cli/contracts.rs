@@ -217,8 +217,9 @@ fn a_column_that_is_inferred_takes_the_type_that_the_table_has() {
         .file("pipelines/a.yaml", pipeline("zip: string, size: double, day: timestamp", "in/a"))
         .file("in/a/1.csv", "zip,size,day\n01234,1.5,2024-01-01\n");
     sandbox.file("pipelines/b.yaml", pipeline("", "in/b")).file("in/b/1.csv", "zip,size,day\n9000,2,2024-01-02\n");
-    sandbox.sluis("run pipelines/a.yaml").expect(0, &[]);
-    sandbox.sluis("run pipelines/b.yaml").expect(0, &[]);
+    sandbox.file("sluis.yaml", "name: people\n");
+    sandbox.sluis("run a").expect(0, &[]);
+    sandbox.sluis("run b").expect(0, &[]);
     let said = sandbox.sh("sluis sql --csv 'select zip, size, day from people order by 1'");
     said.expect(0, &["01234,1.5,2024-01-01 00:00:00", "9000,2.0,2024-01-02 00:00:00"]);
 }
