@@ -16,14 +16,15 @@ use iceberg::spec::{
     TableMetadataBuilder,
 };
 use serde_json::json;
-use sluis_core::{CommitKey, Epoch, Error, ErrorKind, LaneId, Receipt, Result, StagedEpoch, crash};
+use sluis_core::{CommitKey, Error, ErrorKind, Receipt, Result, StagedEpoch, crash};
 use uuid::Uuid;
 
 use crate::facts::Facts;
+use crate::ids::Owner;
 use crate::lake::{Lake, Version};
 use crate::manifest::{self, Item, Made};
 use crate::remove::{self, Gone, Removed};
-use crate::table::{Mode, NO_LANE, TRIES, Table, build, busy, changed, deletes_old_metadata, encode, metadata_location, next_number};
+use crate::table::{Mode, TRIES, Table, build, busy, changed, deletes_old_metadata, encode, metadata_location, next_number};
 use crate::work::hash;
 use crate::{expire, upsert};
 
@@ -34,39 +35,12 @@ const MERGE: usize = 32;
 /// Files written at once.
 const AT_ONCE: usize = 8;
 
+/// What table properties that have a lane's last epoch begin with.
+pub(crate) const PROPERTY: &str = "sluis.commit.";
+
 /// The table property (and summary key) that has a lane's last epoch.
 pub(crate) fn property(key: &CommitKey) -> String {
-    format!("sluis.commit.{}.{}.{}", key.lane.pipeline, key.lane.lane, key.sink)
-}
-
-/// An id for the files of one try of a commit; its bytes say lane, target and epoch, so that a sweep knows them by their names.
-pub(crate) fn attempt_id(key: &CommitKey) -> Uuid {
-    let mut bytes = *Uuid::new_v4().as_bytes();
-    bytes[..6].copy_from_slice(&lane_mark(key));
-    bytes[9..13].copy_from_slice(&(key.epoch.0 as u32).to_be_bytes());
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// As [`attempt_id`], for metadata that create or widen a table: they are of a target, of no lane.
-pub(crate) fn prepared_id(table: &Table) -> Uuid {
-    attempt_id(&prepared(table))
-}
-
-/// Stands in for the commit key of such metadata.
-pub(crate) fn prepared(table: &Table) -> CommitKey {
-    CommitKey { lane: LaneId::new(table.pipeline.as_str(), NO_LANE), sink: table.sink.clone(), epoch: Epoch(0) }
-}
-
-fn lane_mark(key: &CommitKey) -> [u8; 6] {
-    let h = hash([key.lane.pipeline.as_str(), &key.lane.lane, key.sink.as_str()]).to_be_bytes();
-    [h[0], h[1], h[2], h[3], h[4], h[5]]
-}
-
-/// The epoch (its low 32 bits) of a commit of this lane and target that an id stands for.
-pub(crate) fn epoch_of(id: &Uuid, key: &CommitKey) -> Option<u32> {
-    let bytes = id.as_bytes();
-    let ours = id.get_version_num() == 8 && bytes[..6] == lane_mark(key);
-    ours.then(|| u32::from_be_bytes([bytes[9], bytes[10], bytes[11], bytes[12]]))
+    format!("{PROPERTY}{}.{}.{}", key.lane.pipeline, key.lane.lane, key.sink)
 }
 
 /// The snapshots from the current one back.
@@ -143,14 +117,14 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         crash::point("sink.mid_publish")?;
         if table.lake.catalog().swap(table.name(), &version.location, &attempt.next.location).await? {
             crash::point("sink.after_publish")?;
-            if sure {
-                table.unsure().remove(&key.lane.lane);
-            }
             let Try { next, expired_logs, expired, snapshot, removed, .. } = attempt;
             let next = Arc::new(next);
             table.lake.remember(&next);
-            forget_metadata(&table.lake, &next.metadata, &expired_logs).await;
-            expire::forget(&table.lake, &version.metadata, &next, &expired).await;
+            let forgotten = forget_metadata(&table.lake, &next.metadata, &expired_logs).await;
+            let forgotten = expire::forget(&table.lake, &version.metadata, &next, &expired).await && forgotten;
+            if sure && forgotten {
+                table.unsure().remove(&key.lane.lane);
+            }
             let mut detail = json!({ "table": table.name().to_string(), "snapshot": snapshot, "rows": rows, "files": files.len() });
             if removed.files > 0 {
                 detail["removed"] = json!({ "rows": removed.rows, "files": removed.files });
@@ -236,7 +210,7 @@ async fn plan(table: &Table, version: &Version, key: &CommitKey, files: &[Facts]
 /// Makes the files of a try.
 async fn make(table: &Table, version: &Version, key: &CommitKey, plan: Plan, print: &str) -> Result<Try> {
     let metadata = &version.metadata;
-    let id = attempt_id(key);
+    let id = Owner::of(key, metadata.uuid()).id(key.epoch.0);
     let snapshot = fresh_snapshot_id(metadata);
     let mut names = Names { folder: format!("{}/metadata", metadata.location()), id, number: 0 };
     let mut made = Vec::new();
@@ -407,18 +381,14 @@ fn totals(metadata: &TableMetadata, (files, rows, bytes): (u64, u64, u64), remov
     summary
 }
 
-/// Removes metadata files that are in no log any more. A failure costs some bytes and is only logged.
-pub(crate) async fn forget_metadata(lake: &Lake, metadata: &TableMetadata, logs: &[MetadataLog]) {
+/// Removes metadata files that are in no log any more; says whether all are gone. A failure is only logged: a later sweep finds them.
+pub(crate) async fn forget_metadata(lake: &Lake, metadata: &TableMetadata, logs: &[MetadataLog]) -> bool {
     if !deletes_old_metadata(metadata) {
-        return;
+        return true;
     }
+    let mut all = true;
     for log in logs {
-        let gone = match lake.path(&log.metadata_file) {
-            Ok(path) => lake.storage().delete(&path).await,
-            Err(e) => Err(e),
-        };
-        if let Err(e) = gone {
-            tracing::warn!(file = log.metadata_file, error = %e, "an old metadata file could not be removed");
-        }
+        all &= expire::remove(lake, &log.metadata_file).await;
     }
+    all
 }

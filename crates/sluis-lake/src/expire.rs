@@ -37,38 +37,51 @@ fn has_other_refs(metadata: &TableMetadata) -> bool {
     written["refs"].as_object().is_none_or(|refs| refs.keys().any(|name| name != "main"))
 }
 
-/// Removes what only `expired` snapshots list: their manifest lists, manifests, and the data files that left the table with them.
-pub async fn forget(lake: &Lake, before: &TableMetadata, next: &Version, expired: &[SnapshotRef]) {
+/// Removes what only `expired` snapshots list: first the data files that left the table with them, then their manifests and manifest lists,
+/// which tell of the data. Says whether all is gone; what is not, a sweep finds.
+pub async fn forget(lake: &Lake, before: &TableMetadata, next: &Version, expired: &[SnapshotRef]) -> bool {
     if expired.is_empty() {
-        return;
+        return true;
     }
-    let gone = match unlisted(lake, before, next, expired).await {
-        Ok(gone) => gone,
+    match unlisted(lake, before, next, expired).await {
+        Ok(gone) => remove_all(lake, &gone.data).await && remove_all(lake, &gone.metadata).await,
         Err(e) => {
-            tracing::warn!(table = %next.name, error = %e, "files of old snapshots could not be found; they stay");
-            return;
+            tracing::warn!(table = %next.name, error = %e, "files of old snapshots could not be found; a later sweep looks for them");
+            false
         }
-    };
-    let mut removals: Vec<BoxFuture<'_, ()>> = Vec::with_capacity(gone.len());
-    for location in gone {
-        removals.push(remove(lake, location).boxed());
     }
-    stream::iter(removals).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
-async fn remove(lake: &Lake, location: String) {
-    let removed = match lake.path(&location) {
+async fn remove_all(lake: &Lake, locations: &[String]) -> bool {
+    let mut removals: Vec<BoxFuture<'_, bool>> = Vec::with_capacity(locations.len());
+    for location in locations {
+        removals.push(remove(lake, location).boxed());
+    }
+    stream::iter(removals).buffer_unordered(AT_ONCE).all(std::future::ready).await
+}
+
+/// Removes a file that nothing names any more; whether it is gone. A failure is only logged.
+pub(crate) async fn remove(lake: &Lake, location: &str) -> bool {
+    let removed = match lake.path(location) {
         Ok(path) => lake.storage().delete(&path).await,
         Err(e) => Err(e),
     };
-    if let Err(e) = removed {
-        tracing::warn!(file = location, error = %e, "a file of an old snapshot could not be removed");
+    if let Err(e) = &removed {
+        tracing::warn!(file = location, error = %e, "a file that the table no longer names could not be removed; a later sweep tries again");
     }
+    removed.is_ok()
 }
 
-async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: &[SnapshotRef]) -> Result<Vec<String>> {
+/// What nothing names any more.
+#[derive(Default)]
+struct Unlisted {
+    data: Vec<String>,
+    metadata: Vec<String>,
+}
+
+async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: &[SnapshotRef]) -> Result<Unlisted> {
     // The history that is kept is one line: what its oldest snapshot does not list, none of them lists.
-    let Some(oldest) = ancestors(&next.metadata).last() else { return Ok(Vec::new()) };
+    let Some(oldest) = ancestors(&next.metadata).last() else { return Ok(Unlisted::default()) };
     let kept = manifest::of_snapshot(lake, &next.metadata, oldest).await?;
     let kept: HashSet<String> = kept.into_iter().map(|m| m.manifest_path).collect();
     let line: HashSet<i64> = ancestors(before).map(|s| s.snapshot_id()).collect();
@@ -77,17 +90,17 @@ async fn unlisted(lake: &Lake, before: &TableMetadata, next: &Version, expired: 
         reads.push(manifest::of_snapshot(lake, before, snapshot).boxed());
     }
     let mut lists = stream::iter(reads).buffered(AT_ONCE).zip(stream::iter(expired));
-    let mut gone: Vec<String> = Vec::new();
+    let mut gone = Unlisted::default();
     let mut seen: HashSet<String> = HashSet::new();
     while let Some((manifests, snapshot)) = lists.next().await {
-        gone.push(snapshot.manifest_list().to_owned());
+        gone.metadata.push(snapshot.manifest_list().to_owned());
         for m in manifests? {
             let deletes = m.added_snapshot_id == snapshot.snapshot_id() && m.has_deleted_files() && line.contains(&snapshot.snapshot_id());
             if deletes {
-                gone.extend(left_with(lake, before, &m).await?);
+                gone.data.extend(left_with(lake, before, &m).await?);
             }
             if !kept.contains(&m.manifest_path) && seen.insert(m.manifest_path.clone()) {
-                gone.push(m.manifest_path);
+                gone.metadata.push(m.manifest_path);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! | `schema`, `partition` | columns and partition transforms, to and from Arrow |
 //! | `encode`, `facts`, `writer` | rows to data files, with the statistics that readers prune by |
 //! | `manifest`, `commit`, `remove`, `upsert`, `expire` | one snapshot per epoch, by our own metadata and a pointer swap |
-//! | `sweep` | leftovers of attempts that did not win |
+//! | `sweep`, `stale`, `ids` | leftovers of attempts that did not win; metadata that nothing names any more; whose files are, by their names |
 //! | `read`, `resolver` | tables as SQL sees them |
 //!
 //! Deliberately not here: pipelines, configuration of the target, DataFusion. Guarantees: data, statistics and the commit key become
@@ -21,6 +21,7 @@ mod config;
 mod encode;
 mod expire;
 mod facts;
+mod ids;
 mod lake;
 mod manifest;
 mod partition;
@@ -28,6 +29,7 @@ mod read;
 mod remove;
 mod resolver;
 mod schema;
+mod stale;
 mod sweep;
 pub mod table;
 mod upsert;

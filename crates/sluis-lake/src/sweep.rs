@@ -1,94 +1,168 @@
-//! Leftovers: data files of attempts that did not win, and metadata of commits that did not.
+//! Leftovers: data files of attempts that did not win. (Metadata that nothing names are `stale`'s, and looked for from here.)
 //!
-//! Files say by their names whose they are. A process looks at everything since the last complete sweep once (a table property tells where
-//! that was), then only at each epoch as it is committed. At the metadata it looks in its first two sweeps of a lane (the first may be of the
-//! epoch before the one that an earlier process died in) and after tries that failed. Deliberately not here: old snapshots (`expire`).
-//! Guarantees: a file that a snapshot lists, or that `keep` names, is never removed; files of other lanes, targets and later epochs neither.
+//! Files say by their names whose they are. A process looks at everything since the last complete sweep once (a table property tells how far
+//! that came), then only at each epoch as it is committed. The property also has a seal over the files that were there: one that comes after
+//! its epoch was swept, from a worker that slept, breaks it, and the folder is looked at anew. Metadata are looked at in a lane's first two
+//! sweeps by a process (the first may be of the epoch before the one that an earlier process died in), after tries that failed and whenever
+//! another folder begins. Deliberately not here: old snapshots (`expire`).
+//! Guarantees: a file that a snapshot lists, or that `keep` names, is never removed; files of other lanes, targets and tables and of later
+//! epochs neither. What a worker leaves that slept for longer than its folder was the last one stays: it is read by nobody.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
-use iceberg::spec::TableMetadata;
+use iceberg::spec::ManifestFile;
 use sluis_core::{CommitKey, Committable, Result, crash};
-use sluis_storage::read_all;
-use uuid::Uuid;
 
-use crate::commit::{ancestors, epoch_in, epoch_of, prepared, property as commit_property};
+use crate::commit::{ancestors, epoch_in, property as commit_property};
 use crate::facts::Facts;
 use crate::lake::Version;
-use crate::manifest;
-use crate::table::{Mode, NO_LANE, Table, deletes_old_metadata, number};
+use crate::table::{EPOCHS_PER_FOLDER, Mode, NO_LANE, Table};
+use crate::work::hash;
+use crate::{manifest, stale};
 
-/// The table property that says up to which epoch a lane has been swept.
+/// The table property that says how far a lane has been swept.
 pub(crate) fn property(key: &CommitKey) -> String {
     format!("sluis.swept.{}.{}.{}", key.lane.pipeline, key.lane.lane, key.sink)
+}
+
+/// How far a lane has been swept: `57/0123456789abcdef` in the table property.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// The last epoch; 0: none.
+    epoch: u64,
+    /// Over the names of the data files that were left, up to that epoch, in that epoch's folder.
+    seal: Option<u64>,
+}
+
+impl Swept {
+    fn parse(text: &str) -> Swept {
+        let (epoch, seal) = text.split_once('/').unwrap_or((text, ""));
+        epoch.parse().map_or_else(|_| Swept::default(), |epoch| Swept { epoch, seal: u64::from_str_radix(seal, 16).ok() })
+    }
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.epoch)?;
+        self.seal.map_or(Ok(()), |seal| write!(f, "/{seal:016x}"))
+    }
+}
+
+/// A data file, by its place and name.
+struct Found {
+    path: String,
+    epoch: u64,
+}
+
+impl Found {
+    fn of(path: String) -> Option<Found> {
+        let epoch = path.rsplit('/').next()?.split('-').next()?.parse().ok()?;
+        Some(Found { path, epoch })
+    }
+
+    fn folder(&self) -> u64 {
+        self.epoch / EPOCHS_PER_FOLDER
+    }
+}
+
+/// Tells whether the same files are there, in whatever order they are listed.
+fn seal<'a>(found: impl Iterator<Item = &'a Found>, up_to: u64) -> u64 {
+    let sealed = found.filter(|f| f.epoch <= up_to && f.folder() == up_to / EPOCHS_PER_FOLDER);
+    sealed.map(|f| hash([f.path.rsplit('/').next().unwrap_or_default()]) as u64).fold(0, u64::wrapping_add)
 }
 
 pub async fn sweep(table: &Table, up_to: &CommitKey, keep: &[Committable]) -> Result<()> {
     crash::point("sweep.before")?;
     let lane = &up_to.lane.lane;
-    let known = table.swept().get(lane).copied();
+    let known = table.swept().get(lane).cloned();
     let Some(version) = table.lake.load(table.name()).await? else { return crash::point("sweep.after") };
-    let said = || version.metadata.properties().get(&property(up_to)).and_then(|e| e.parse::<u64>().ok()).unwrap_or(0);
+    let first = known.is_none();
+    let said = || version.metadata.properties().get(&property(up_to)).map(|text| Swept::parse(text)).unwrap_or_default();
     let from = known.unwrap_or_else(said);
-    if from < up_to.epoch.0 {
-        data(table, &version, up_to, from, keep).await?;
-        if known.is_none() || table.unsure().contains(lane) || table.unsure().contains(NO_LANE) {
-            metadata(table, &version, up_to, from).await?;
+    if from.epoch < up_to.epoch.0 {
+        let swept = data(table, &version, up_to, &from, keep).await?;
+        let another_folder = from.epoch / EPOCHS_PER_FOLDER != swept.epoch / EPOCHS_PER_FOLDER;
+        if first || another_folder || table.unsure().contains(lane) || table.unsure().contains(NO_LANE) {
+            stale::sweep(table, &version).await?;
             table.unsure().remove(lane);
             table.unsure().remove(NO_LANE);
         }
-        if known.is_none() {
+        if first {
             table.unsure().insert(lane.clone());
         }
-        table.swept().insert(lane.clone(), up_to.epoch.0);
+        table.swept().insert(lane.clone(), swept);
     }
     crash::point("sweep.after")
 }
 
-/// Data files of epochs after `from`.
-async fn data(table: &Table, version: &Version, up_to: &CommitKey, from: u64, keep: &[Committable]) -> Result<()> {
+/// Data files of epochs after `from`, and of earlier ones where a file has come since.
+async fn data(table: &Table, version: &Version, up_to: &CommitKey, from: &Swept, keep: &[Committable]) -> Result<Swept> {
     let keep = keep.iter().map(|c| Ok(Facts::of(c)?.path)).collect::<Result<HashSet<_>>>()?;
-    // Where rows are replaced by key, a staged file may have been written again by its commit; it goes with the next epoch.
-    let from = if matches!(table.settings.mode, Mode::Upsert { .. }) { from.saturating_sub(1) } else { from };
     let storage = table.lake.storage();
-    let mut candidates: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    let mut folder = String::new();
-    for epoch in from + 1..=up_to.epoch.0 {
-        let next = table.data_folder(version, &up_to.lane.lane, epoch);
-        if next == folder {
-            continue;
-        }
-        folder = next;
-        let (found, _) = storage.list_folder(&table.lake.path(&folder)?).await?;
-        for entry in found {
-            let name = entry.path.rsplit('/').next().unwrap_or_default();
-            let epoch = name.split('-').next().and_then(|e| e.parse::<u64>().ok());
-            if let Some(epoch) = epoch.filter(|e| *e > from && *e <= up_to.epoch.0 && !keep.contains(&storage.address(&entry.path))) {
-                candidates.entry(epoch).or_default().push(entry.path);
-            }
-        }
+    let mut there: Vec<Found> = Vec::new();
+    for folder in folders(table, version, up_to, from).await? {
+        let (found, _) = storage.list_folder(&folder).await?;
+        there.extend(found.into_iter().filter_map(|entry| Found::of(entry.path)).filter(|f| f.epoch <= up_to.epoch.0));
     }
-    for (epoch, paths) in candidates {
-        let listed = listed(table, version, up_to, epoch).await?;
-        for path in paths.into_iter().filter(|p| !listed.contains(&storage.address(p))) {
-            tracing::debug!(file = path, "swept");
-            storage.delete(&path).await?;
+    let after = match seal(there.iter(), from.epoch) {
+        seen if from.seal == Some(seen) && matches!(table.settings.mode, Mode::Upsert { .. }) => {
+            // Where rows are replaced by key, a staged file may have been written again by its commit; it goes with the next epoch.
+            from.epoch.saturating_sub(1)
         }
+        seen if from.seal == Some(seen) => from.epoch,
+        _ => 0,
+    };
+    let mut candidates: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for f in there.iter().filter(|f| f.epoch > after && !keep.contains(&storage.address(&f.path))) {
+        candidates.entry(f.epoch).or_default().push(&f.path);
     }
-    Ok(())
+    let listed = listed(table, version, up_to, candidates.keys().copied().collect()).await?;
+    let mut gone: HashSet<String> = HashSet::new();
+    for path in candidates.into_values().flatten().filter(|path| !listed.contains(&storage.address(path))) {
+        tracing::debug!(file = path, "swept");
+        storage.delete(path).await?;
+        gone.insert(path.to_owned());
+    }
+    let left = there.iter().filter(|f| !gone.contains(&f.path));
+    Ok(Swept { epoch: up_to.epoch.0, seal: Some(seal(left, up_to.epoch.0)) })
 }
 
-/// The data files that the commit of an epoch added; where its snapshot is not to be found, all that any snapshot lists.
-async fn listed(table: &Table, version: &Version, key: &CommitKey, epoch: u64) -> Result<HashSet<String>> {
+/// The folders with the data files of the epochs from that of `from` on.
+async fn folders(table: &Table, version: &Version, up_to: &CommitKey, from: &Swept) -> Result<Vec<String>> {
+    let (lane, last) = (&up_to.lane.lane, up_to.epoch.0);
+    let first = from.epoch.max(1);
+    let folder = |number: u64| table.lake.path(&table.data_folder(version, lane, number * EPOCHS_PER_FOLDER));
+    let numbers = first / EPOCHS_PER_FOLDER..=last / EPOCHS_PER_FOLDER;
+    if numbers.end() - numbers.start() < 3 {
+        return numbers.map(folder).collect();
+    }
+    // Many epochs, and perhaps few files: a table that was made anew.
+    let (_, there) = table.lake.storage().list_folder(&table.lake.path(&table.lane_folder(version, lane))?).await?;
+    let name = |path: &str| path.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
+    let there: HashSet<String> = there.iter().filter_map(|path| name(path)).collect();
+    let all = numbers.map(folder).collect::<Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(|path| name(path).is_some_and(|n| there.contains(&n))).collect())
+}
+
+/// The data files that the commits of these epochs added; where a snapshot is not to be found, all that any snapshot lists.
+async fn listed(table: &Table, version: &Version, key: &CommitKey, mut epochs: HashSet<u64>) -> Result<HashSet<String>> {
     let metadata = &version.metadata;
     let property = commit_property(key);
     let mut listed = HashSet::new();
-    let own = ancestors(metadata).find(|s| epoch_in(s, &property) == Some(epoch));
+    if epochs.is_empty() {
+        return Ok(listed);
+    }
+    let mut own: Vec<_> = ancestors(metadata).filter(|s| epoch_in(s, &property).is_some_and(|e| epochs.remove(&e))).collect();
+    let all = !epochs.is_empty();
+    if all {
+        own = metadata.snapshots().collect();
+    }
     let mut read: HashSet<String> = HashSet::new();
-    for snapshot in metadata.snapshots().filter(|s| own.is_none_or(|own| own.snapshot_id() == s.snapshot_id())) {
+    for snapshot in own {
         for m in manifest::of_snapshot(&table.lake, metadata, snapshot).await? {
-            let wanted = own.is_none_or(|own| m.added_snapshot_id == own.snapshot_id());
-            if wanted && read.insert(m.manifest_path.clone()) {
+            let wanted = |m: &ManifestFile| all || m.added_snapshot_id == snapshot.snapshot_id();
+            if wanted(&m) && read.insert(m.manifest_path.clone()) {
                 listed.extend(manifest::entries(&table.lake, metadata, &m).await?.into_iter().map(|e| e.file.file_path().to_owned()));
             }
         }
@@ -96,84 +170,26 @@ async fn listed(table: &Table, version: &Version, key: &CommitKey, epoch: u64) -
     Ok(listed)
 }
 
-/// Metadata files, manifests and lists of commits of this lane that lost a race or died before their swap; metadata files of creations and
-/// widenings that did, and those that left the log.
-async fn metadata(table: &Table, version: &Version, up_to: &CommitKey, from: u64) -> Result<()> {
-    let property = commit_property(up_to);
-    let winners: BTreeMap<u32, Uuid> =
-        ancestors(&version.metadata).filter_map(|s| Some((epoch_in(s, &property)? as u32, id_in(s.manifest_list())?))).collect();
-    let folder = table.lake.path(&format!("{}/metadata", version.metadata.location()))?;
-    let (files, _) = table.lake.storage().list_folder(&folder).await?;
-    let (log, prepared) = (Log::of(version), prepared(table));
-    for entry in files {
-        let Some(id) = id_in(&entry.path) else { continue };
-        let epoch = epoch_of(&id, up_to);
-        if epoch.or_else(|| epoch_of(&id, &prepared)).is_none() {
-            continue;
-        }
-        let lost = epoch.is_some_and(|epoch| {
-            let open = u64::from(epoch) > from && u64::from(epoch) <= up_to.epoch.0;
-            open && winners.get(&epoch).is_some_and(|winner| *winner != id)
-        });
-        if lost || (log.as_ref().is_some_and(|l| l.is_past(&entry.path)) && !of_another_table(table, version, &entry.path).await?) {
-            tracing::debug!(file = entry.path, "swept");
-            table.lake.storage().delete(&entry.path).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Which metadata files can be the table's, now or later.
-struct Log {
-    named: HashSet<String>,
-    oldest: u64,
-    current: u64,
-}
-
-impl Log {
-    fn of(version: &Version) -> Option<Log> {
-        let file = |location: &str| location.rsplit('/').next().unwrap_or_default().to_owned();
-        let current = number(&version.location)?;
-        let log = version.metadata.metadata_log();
-        // Those before the log may be kept on purpose.
-        let oldest = if deletes_old_metadata(&version.metadata) { 0 } else { log.first().map_or(Some(0), |l| number(&l.metadata_file))? };
-        let named = log.iter().map(|l| file(&l.metadata_file)).chain([file(&version.location)]).collect();
-        Some(Log { named, oldest, current })
-    }
-
-    /// Whether a metadata file is out of use for good. A swap takes the number after that of the pointer it replaces, and a pointer never
-    /// comes back: whoever wrote a file with the current number or a smaller one has lost, or will when it swaps.
-    fn is_past(&self, path: &str) -> bool {
-        let open = number(path).is_some_and(|n| n >= self.oldest && n <= self.current);
-        open && path.rsplit('/').next().is_some_and(|name| !self.named.contains(name))
-    }
-}
-
-/// Whether metadata are of a table that had this name before, and has rows.
-async fn of_another_table(table: &Table, version: &Version, path: &str) -> Result<bool> {
-    let bytes = read_all(table.lake.storage().as_ref(), path, None).await?;
-    // Torn ones are nobody's.
-    let metadata = serde_json::from_slice::<TableMetadata>(&bytes).ok();
-    Ok(metadata.is_some_and(|m| m.uuid() != version.metadata.uuid() && m.current_snapshot().is_some()))
-}
-
-/// The id of the try of a commit in the name of one of its files.
-fn id_in(path: &str) -> Option<Uuid> {
-    let name = path.rsplit('/').next()?;
-    let at = |start: usize| name.get(start..start + 36).and_then(|text| Uuid::try_parse(text).ok());
-    at(0).or_else(|| at(name.find('-')? + 1)).or_else(|| at(name.len().checked_sub(36 + ".avro".len())?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_found_in_the_names_of_all_kinds_of_files() {
-        let id = Uuid::new_v4();
-        for name in [format!("t/metadata/00012-{id}.metadata.json"), format!("{id}-m3.avro"), format!("x/snap-123456-1-{id}.avro")] {
-            assert_eq!(id_in(&name), Some(id), "{name}");
+    fn how_far_it_came_is_written_and_read() {
+        for swept in [Swept { epoch: 57, seal: Some(7) }, Swept { epoch: 1, seal: Some(u64::MAX) }, Swept { epoch: 3, seal: None }] {
+            assert_eq!(Swept::parse(&swept.to_string()), swept);
         }
-        assert_eq!(id_in("metadata/version-hint.text"), None);
+        assert_eq!(Swept::parse("57"), Swept { epoch: 57, seal: None });
+        assert_eq!(Swept::parse("x/y"), Swept::default());
+    }
+
+    #[test]
+    fn a_seal_is_over_the_files_of_one_folder_up_to_an_epoch() {
+        let found = |names: &[&str]| names.iter().map(|n| Found::of(format!("a/{n}")).expect("a name")).collect::<Vec<_>>();
+        let (some, more) = (found(&["65-a", "66-b"]), found(&["66-b", "63-x", "65-a", "67-c"]));
+        assert_eq!(seal(some.iter(), 66), seal(more.iter(), 66));
+        assert_ne!(seal(some.iter(), 67), seal(more.iter(), 67));
+        assert_ne!(seal(some.iter(), 65), seal(some.iter(), 66));
+        assert!(Found::of("a/b.parquet".into()).is_none());
     }
 }

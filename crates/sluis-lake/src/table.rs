@@ -14,14 +14,16 @@ use sluis_core::{Attempt, Clock, CommitKey, Committable, Error, ErrorKind, Pipel
 use uuid::Uuid;
 
 use crate::catalog::TableName;
+use crate::ids::Owner;
 use crate::lake::{Lake, Version};
 use crate::partition::{self, Term};
+use crate::sweep::Swept;
 use crate::work::{broken, hash};
 use crate::writer::{Limits, TableWriter};
 use crate::{commit, schema, sweep};
 
 /// Epochs whose data files share a folder: what a sweep lists.
-const EPOCHS_PER_FOLDER: u64 = 64;
+pub(crate) const EPOCHS_PER_FOLDER: u64 = 64;
 /// How often a change of the table's metadata is tried while others change it, too.
 pub(crate) const TRIES: u32 = 100;
 const PREVIOUS_VERSIONS: &str = "write.metadata.previous-versions-max";
@@ -99,8 +101,8 @@ pub struct Table {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
-    /// By lane: the epoch up to which this process has swept everything.
-    pub(crate) swept: Mutex<HashMap<String, u64>>,
+    /// By lane: how far this process has swept.
+    pub(crate) swept: Mutex<HashMap<String, Swept>>,
     /// Lanes whose last try of a commit may have left files behind.
     pub(crate) unsure: Mutex<HashSet<String>>,
 }
@@ -144,7 +146,7 @@ impl Table {
                 .add_current_schema(grown)
                 .and_then(TableMetadataBuilder::build)
                 .map_err(|e| Error::config(format!("table `{name}` cannot take the new columns: {}", e.message())).source(e))?;
-            let id = commit::prepared_id(self);
+            let id = Owner::preparing(self).id(0);
             let next = Version {
                 name: self.name().clone(),
                 location: metadata_location(metadata.location(), next_number(&version.location), &id),
@@ -156,7 +158,9 @@ impl Table {
                 tracing::info!(table = name, "columns were added or widened");
                 let next = Arc::new(next);
                 self.lake.remember(&next);
-                commit::forget_metadata(&self.lake, &next.metadata, &built.expired_metadata_logs).await;
+                if !commit::forget_metadata(&self.lake, &next.metadata, &built.expired_metadata_logs).await {
+                    self.unsure().insert(NO_LANE.to_owned());
+                }
                 return Ok(next);
             }
             self.lake.storage().delete(&self.lake.path(&next.location)?).await?;
@@ -193,7 +197,7 @@ impl Table {
             .map_err(|e| Error::config(format!("table `{name}` cannot be created: {}", e.message())).source(e))?;
         let made = Arc::new(Version {
             name: self.name().clone(),
-            location: metadata_location(&location, 0, &commit::prepared_id(self)),
+            location: metadata_location(&location, 0, &Owner::preparing(self).id(0)),
             metadata: Arc::new(built.metadata),
             manifests: Default::default(),
         });
@@ -318,10 +322,15 @@ impl Table {
         WriterProperties::builder().set_compression(self.settings.compression.codec()).set_created_by(created_by).build()
     }
 
-    /// The folder of an epoch's data files, as a full address.
+    /// The folder of an epoch's data files, as a full address. Tables that had one name one after the other share a location, and no such folder.
     pub(crate) fn data_folder(&self, version: &Version, lane: &str, epoch: u64) -> String {
-        let folder = epoch / EPOCHS_PER_FOLDER;
-        format!("{}/data/{}/{lane}/{}/{folder:06}", version.metadata.location(), self.pipeline, self.sink)
+        let (folder, table) = (epoch / EPOCHS_PER_FOLDER, version.metadata.uuid().as_fields().0);
+        format!("{}/{folder:06}-{table:08x}", self.lane_folder(version, lane))
+    }
+
+    /// The folder of the folders of a lane's data files.
+    pub(crate) fn lane_folder(&self, version: &Version, lane: &str) -> String {
+        format!("{}/data/{}/{lane}/{}", version.metadata.location(), self.pipeline, self.sink)
     }
 
     /// The address of a data file of an attempt: its name says epoch, attempt, task, number and, if need be, its source file.
@@ -336,7 +345,7 @@ impl Table {
         format!("o{:032x}", hash([self.pipeline.as_str(), self.sink.as_str(), path]))
     }
 
-    pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+    pub(crate) fn swept(&self) -> std::sync::MutexGuard<'_, HashMap<String, Swept>> {
         self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::commit::Plan;
 use crate::facts::Facts;
+use crate::ids::Owner;
 use crate::lake::Version;
 use crate::manifest;
 use crate::read::{self, FileToRead};
@@ -135,7 +136,7 @@ pub async fn plan(
         all_fields: all,
         folder: table.data_folder(version, &key.lane.lane, key.epoch.0),
         epoch: key.epoch.0,
-        id: crate::commit::attempt_id(key),
+        id: Owner::of(key, version.metadata.uuid()).id(key.epoch.0),
         written: Vec::new(),
     };
     let last = work.last_rows(files).await?;

@@ -84,7 +84,7 @@ async fn creations_and_widenings_that_died_leave_nothing_and_other_tables_stay()
     let made = w.root().join(made);
     let bytes = std::fs::read(&made).unwrap();
     let metadata = |name: &str| made.with_file_name(name);
-    let stray = |number: u64| metadata(&format!("{number:05}-{}.metadata.json", crate::commit::prepared_id(&t)));
+    let stray = |number: u64| metadata(&format!("{number:05}-{}.metadata.json", crate::ids::Owner::preparing(&t).id(0)));
     let strangers = metadata(&format!("00000-{}.metadata.json", uuid::Uuid::new_v4()));
     let (dead, torn, alive) = (stray(0), stray(1), stray(2));
     for (path, bytes) in [(&dead, &bytes[..]), (&torn, &bytes[..10]), (&alive, &bytes[..]), (&strangers, &bytes[..])] {
@@ -94,26 +94,115 @@ async fn creations_and_widenings_that_died_leave_nothing_and_other_tables_stay()
     t.sweep(&key("p", 2), &staged).await.unwrap();
     assert_eq!([dead, torn, alive, strangers].map(|p| p.exists()), [false, false, true, true]);
     let files = w.files();
-    let gone: Vec<&String> = before.iter().filter(|f| f.contains("/metadata/") && !files.contains(f)).collect();
+    let gone: Vec<&String> = before.iter().filter(|f| !files.contains(f)).collect();
     // The empty version that the table before began with is nobody's loss.
-    assert!(gone.iter().all(|f| f.contains("/00000-")), "{gone:?}");
+    assert!(gone.iter().all(|f| f.contains("/metadata/00000-")), "{gone:?}");
     assert_eq!(w.ids("t").await, [2]);
 }
 
-/// Epoch 1 landed; epoch 2 staged and committed while the `n`-th operation of the storage goes wrong; then by the next process.
+#[tokio::test]
+async fn a_table_that_was_dropped_keeps_its_files_whatever_its_successor_sweeps() {
+    let w = World::new();
+    for mode in [Mode::Append, Mode::Replace] {
+        let with = || Settings { mode: mode.clone(), ..settings("t") };
+        for epoch in 1..=3 {
+            land(&w.table(with()), epoch, vec![ids([epoch as i64])]).await;
+        }
+        let named = w.lake().named_files(&TableName::parse("t").unwrap()).await.unwrap();
+        assert!(w.lake().drop_table(&TableName::parse("t").unwrap()).await.unwrap());
+        for epoch in 4..=70 {
+            land(&w.table(with()), epoch, vec![ids([epoch as i64])]).await;
+        }
+        let lost: Vec<&String> = named.iter().filter(|f| !Path::new(f).exists() && !f.contains("/00000-")).collect();
+        assert!(lost.is_empty(), "{mode:?}: {lost:?}");
+        w.lake().drop_table(&TableName::parse("t").unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_wrote_for_an_epoch_that_was_swept_goes_with_a_later_one() {
+    for mode in [Mode::Append, Mode::Replace, Mode::Upsert { key: vec!["id".into()] }] {
+        let with = || Settings { mode: mode.clone(), ..settings("t") };
+        let w = World::new();
+        let sleeper = w.table(with());
+        // In the epochs' folder; and right before another folder begins.
+        for (slept_in, lands) in [(1, 2), (2, 5), (63, 64), (64, 66)] {
+            let t = w.table(with());
+            let last = commits(&w).await;
+            for epoch in last + 1..=lands {
+                land(&t, epoch, vec![ids([epoch as i64])]).await;
+            }
+            let seen = w.ids("t").await;
+            stage_from(&sleeper, slept_in, "late", vec![(None, ids([99]))]).await.unwrap();
+            assert_eq!(leftovers(&w, "t").await.len(), 1, "{mode:?} {slept_in}");
+            let t = w.table(with());
+            for epoch in [lands + 1, lands + 2] {
+                let staged = stage(&t, epoch, vec![]).await.unwrap();
+                assert!(staged.is_empty());
+                t.sweep(&key("p", epoch), &staged).await.unwrap();
+            }
+            assert_eq!(leftovers(&w, "t").await, [""; 0], "{mode:?} {slept_in}");
+            assert_eq!(w.ids("t").await, seen);
+        }
+    }
+}
+
+/// The last epoch that was committed.
+async fn commits(w: &World) -> u64 {
+    let Some(version) = w.lake().load(&TableName::parse("t").unwrap()).await.unwrap() else { return 0 };
+    version.metadata.properties().get("sluis.commit.p.main.table").map_or(0, |e| e.parse().unwrap())
+}
+
+#[tokio::test]
+async fn an_expiry_that_was_cut_off_is_finished_by_the_next_process() {
+    for mode in [Mode::Append, Mode::Replace, Mode::Upsert { key: vec!["id".into()] }] {
+        let with = || {
+            let mut s = Settings { mode: mode.clone(), ..settings("t") };
+            s.properties.insert("history.expire.min-snapshots-to-keep".into(), "2".into());
+            s
+        };
+        let w = World::new();
+        let t = w.table(with());
+        for epoch in 1..=4 {
+            land(&t, epoch, vec![ids([epoch as i64, 0])]).await;
+        }
+        let staged = stage(&t, 5, vec![ids([5, 0])]).await.unwrap();
+        dies_at("sink.after_publish", commit(&t, 5, &staged)).await;
+        let seen = w.ids("t").await;
+        assert!(leftovers(&w, "t").await.len() >= 2, "{mode:?}: lists of old snapshots, and what they alone name");
+        // A lane of another pipeline does not wait for that process to come back.
+        let other = w.table_of("other", with());
+        for epoch in 1..=30 {
+            land(&other, epoch, vec![]).await;
+        }
+        land(&w.table_of("other", with()), 31, vec![ids([100])]).await;
+        let t = w.table(with());
+        assert!(commit(&t, 5, &staged).await.unwrap().already);
+        t.sweep(&key("p", 5), &staged).await.unwrap();
+        land(&t, 6, vec![]).await;
+        assert_eq!(leftovers(&w, "t").await, [""; 0], "{mode:?}");
+        assert!(seen.len() > 1 && w.ids("t").await.contains(&100));
+    }
+}
+
+/// Two epochs landed; epoch 3 staged and committed, which lets the first snapshot expire, while the `n`-th operation of the storage goes wrong;
+/// then by the next process.
 async fn with_fault(n: u64, fault: fn() -> Fault) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let storage = MemoryStorage::new("memory://lake");
     let lake = || Lake::with(Arc::new(storage.clone()), Arc::new(SqliteCatalog::new(dir.path().join("c.db"), "lake")));
     let table = || {
         let clock = Arc::new(FixedClock(chrono::DateTime::UNIX_EPOCH));
-        Arc::new(Table::new(lake(), PipelineName::new("p"), SinkName::new("table"), upsert(settings("t"), &["id"]), clock))
+        let mut settings = upsert(settings("t"), &["id"]);
+        settings.properties.insert("history.expire.min-snapshots-to-keep".into(), "1".into());
+        Arc::new(Table::new(lake(), PipelineName::new("p"), SinkName::new("table"), settings, clock))
     };
     land(&table(), 1, vec![ids([1, 2, 3])]).await;
+    land(&table(), 2, vec![ids([1])]).await;
     let fired = Arc::new(AtomicU64::new(0));
     let (count, told) = (AtomicU64::new(0), fired.clone());
     let t = table();
-    let staged = stage(&t, 2, vec![ids([3, 4]), ids([4])]).await.unwrap();
+    let staged = stage(&t, 3, vec![ids([3, 4]), ids([4])]).await.unwrap();
     storage.set_faults(Some(Box::new(move |_| {
         if count.fetch_add(1, Ordering::SeqCst) == n {
             told.fetch_add(1, Ordering::SeqCst);
@@ -121,13 +210,13 @@ async fn with_fault(n: u64, fault: fn() -> Fault) -> bool {
         }
         Fault::None
     })));
-    let first = commit(&t, 2, &staged).await;
+    let first = commit(&t, 3, &staged).await;
     storage.set_faults(None);
     let t = table();
-    let again = commit(&t, 2, &staged).await.unwrap();
+    let again = commit(&t, 3, &staged).await.unwrap();
     assert!(first.is_err() || again.already, "what was said to be done is done");
-    t.sweep(&key("p", 2), &staged).await.unwrap();
-    land(&t, 3, vec![ids([5])]).await;
+    t.sweep(&key("p", 3), &staged).await.unwrap();
+    land(&t, 4, vec![ids([5])]).await;
     let source = lake().resolver().resolve(&["t".into()]).await.unwrap().unwrap();
     let batches: Vec<RecordBatch> = source.scan(None).await.unwrap().try_collect().await.unwrap();
     let mut seen: Vec<i64> = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
