@@ -74,6 +74,8 @@ pub struct KnownFile {
     pub again: bool,
     /// Rows of this path may stand in the targets among others', where nothing can take them away: a version landed without `Split::apart`.
     pub mixed: bool,
+    /// That version was damaged as a whole (`Outcome::Corrupt`): it is on record as one reject, and no row of it landed.
+    pub corrupt: bool,
 }
 
 /// The history of file versions of one pipeline, for `discover`.

@@ -275,6 +275,7 @@ impl World {
             let version: FileVersion = p.splits[*first].file.clone().expect("it has one");
             let reports: Vec<&Outcome> = mine.iter().filter_map(|i| Some(&model.staged.get(epoch)?.splits[*i].outcome)).collect();
             let changed = reports.iter().any(|o| matches!(o, Outcome::Changed(_)));
+            let corrupt = reports.iter().any(|o| matches!(o, Outcome::Corrupt(_)));
             let read = reports.iter().any(|o| matches!(o, Outcome::Read));
             let before = before.iter().any(|p| p == path);
             let again = !changed && model.rewound.contains(epoch);
@@ -286,6 +287,7 @@ impl World {
                 landed_before: before || read,
                 again,
                 mixed: false,
+                corrupt,
             });
         }
         known

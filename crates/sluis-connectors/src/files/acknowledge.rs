@@ -1,6 +1,6 @@
 //! What becomes of files once their rows are committed: kept, archived, deleted.
 //!
-//! Only of the very version that landed: one that changed since is a new file. Repeatable: what is gone is done. What a crash left undone,
+//! Only of the very version that landed: one that changed since is a new file, and one that was damaged landed nowhere else. Repeatable: what is gone is done. What a crash left undone,
 //! or what was too young (`delay`), is found again by the next discovery, as a file that has landed and is still there, and is
 //! handled by the next call, which may come without any splits. Nothing is kept for that: a listing and the ledger say it all.
 //!

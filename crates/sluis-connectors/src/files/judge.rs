@@ -31,7 +31,8 @@ pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite, 
     if known.again {
         return Verdict::Take { replaces: policy == OnOverwrite::Replace && known.landed_before };
     }
-    let no_rows = known.landed && (known.version.size == 0 || passed_over(&known.version));
+    let damaged = known.corrupt && !known.landed_before;
+    let no_rows = known.landed && (known.version.size == 0 || passed_over(&known.version) || damaged);
     if known.landed && !(backfill && passed_over(&known.version)) {
         if same(&known.version, now) {
             return Verdict::Known;
@@ -41,7 +42,7 @@ pub fn judge(known: Option<&KnownFile>, now: &FileVersion, policy: OnOverwrite, 
         }
     }
     if no_rows {
-        // An upload that had only begun, or a version that was never read: no rows landed, so what comes now overwrites nothing.
+        // An upload that had only begun, a version that was never read, or a damaged one: no rows landed, so what comes now overwrites nothing.
         return Verdict::Take { replaces: policy == OnOverwrite::Replace };
     }
     if known.landed || known.landed_before {
@@ -112,7 +113,7 @@ mod tests {
         FileVersion { path: "/f".into(), size, modified: DateTime::<Utc>::from_timestamp(second, 0), etag: etag.map(str::to_owned) }
     }
     fn known(version: FileVersion, landed: bool, landed_before: bool) -> KnownFile {
-        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false }
+        KnownFile { version, lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false, corrupt: false }
     }
 
     #[test]
@@ -136,6 +137,13 @@ mod tests {
             assert_eq!(judge(Some(&known(v1.clone(), true, true)), &v2, policy, false), expected);
             assert_eq!(judge(Some(&known(v1.clone(), false, true)), &v1, policy, false), expected, "an older version landed");
         }
+        let damaged = KnownFile { corrupt: true, ..known(v1.clone(), true, false) };
+        for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
+            assert_eq!(judge(Some(&damaged), &v1, policy, false), Verdict::Known);
+            assert_eq!(judge(Some(&damaged), &v2, policy, false), take(replaces), "a damaged file has no rows");
+        }
+        let damaged_later = KnownFile { landed_before: true, ..damaged };
+        assert_eq!(judge(Some(&damaged_later), &v2, Fail, false), Verdict::Conflict, "an older version landed");
         for (policy, replaces) in [(Ignore, false), (Replace, true), (Append, false), (Fail, false)] {
             let asked_for = KnownFile { again: true, ..known(v1.clone(), false, true) };
             assert_eq!(judge(Some(&asked_for), &v1, policy, false), take(replaces), "a person asked for it once more");

@@ -132,8 +132,8 @@ impl FilesSource {
 
     /// A file that is there though it has landed: for the next `acknowledge`, if files are to leave.
     pub(super) fn due(&self, known: Option<&KnownFile>, version: &FileVersion) {
-        // What the first run of `start: new` passed over is left alone.
-        let landed = known.is_some_and(|k| k.landed && !passed_over(&k.version));
+        // What the first run of `start: new` passed over is left alone; a damaged file is the only copy of rows that landed nowhere.
+        let landed = known.is_some_and(|k| k.landed && !k.corrupt && !passed_over(&k.version));
         if !self.removes() || !landed || !self.old_enough(version, self.clock.now()) {
             return;
         }

@@ -210,6 +210,7 @@ impl Lanes {
             landed_before: read || flags & EARLIER_LANDED != 0,
             again,
             mixed: flags & MIXED != 0,
+            corrupt: flags & CORRUPT != 0,
         })
     }
 }

@@ -469,7 +469,7 @@ async fn the_history_follows_the_records(w: &World) {
     let p = planned(1, lease.generation, &at(0), files.to_vec());
     w.win(p.clone()).await;
     let known = |file: &FileVersion, landed, landed_before| {
-        Some(KnownFile { version: file.clone(), lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false })
+        Some(KnownFile { version: file.clone(), lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false, corrupt: false })
     };
     for file in &files {
         assert_eq!(w.known(&file.path).await, known(file, true, false), "it is taken, and has landed nothing");
@@ -479,7 +479,8 @@ async fn the_history_follows_the_records(w: &World) {
     for _ in 0..2 {
         assert_eq!(w.known("/d/read").await, known(&files[0], true, true));
         assert_eq!(w.known("/d/changed").await, known(&files[1], false, false), "it is new when it is seen again");
-        assert_eq!(w.known("/d/corrupt").await, known(&files[2], true, false), "it is done with, and landed no rows");
+        let corrupt = known(&files[2], true, false).map(|k| KnownFile { corrupt: true, ..k });
+        assert_eq!(w.known("/d/corrupt").await, corrupt, "it is done with, and landed no rows");
         w.create(committed(&s)).await.expect("won, then lost");
     }
 }

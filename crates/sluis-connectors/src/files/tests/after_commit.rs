@@ -41,6 +41,33 @@ async fn deleted_after_the_commit_and_only_what_landed() {
 }
 
 #[tokio::test]
+async fn a_damaged_file_stays_whatever_is_due() {
+    for afterwards in [json!("delete"), json!({ "archive": "done" })] {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        write(base, "in/bad", "cut of", OLD);
+        let lane = Lane::local(base, json!({ "url": "in", "after_commit": afterwards }));
+        let d = lane.discover().await.unwrap();
+        lane.history.record_corrupt(&d.splits);
+        // The engine acknowledges what was read; later discoveries find what is due.
+        for _ in 0..2 {
+            lane.source.acknowledge(&[]).await.unwrap();
+            assert!(lane.discover().await.unwrap().splits.is_empty());
+            lane.source.acknowledge(&[]).await.unwrap();
+            assert_eq!(files(base), ["in/bad"]);
+        }
+        // Sent again, and whole: `on_overwrite` is `fail`, and nothing landed that it would overwrite.
+        write(base, "in/bad", "cut off no more", NOW);
+        let d = lane.discover().await.unwrap();
+        assert_eq!(names(&d), ["bad"]);
+        assert!(!d.splits[0].replaces);
+        lane.history.record(&d.splits, true);
+        lane.source.acknowledge(&d.splits).await.unwrap();
+        assert!(!files(base).contains(&"in/bad".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn archived_under_their_paths_and_never_over_another() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path();

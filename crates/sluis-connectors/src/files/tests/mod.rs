@@ -58,13 +58,22 @@ pub struct History {
 impl History {
     /// Records splits as an epoch; `landed`: or as changed before they were read.
     pub fn record(&self, splits: &[Split], landed: bool) {
+        self.record_as(splits, landed, false);
+    }
+
+    /// As damaged files, of which no row landed.
+    pub fn record_corrupt(&self, splits: &[Split]) {
+        self.record_as(splits, true, true);
+    }
+
+    fn record_as(&self, splits: &[Split], landed: bool, corrupt: bool) {
         let mut epochs = self.epochs.lock().unwrap();
         *epochs += 1;
         let mut files = self.files.lock().unwrap();
         for version in splits.iter().filter_map(|s| s.file.clone()) {
-            let landed_before = files.get(&version.path).is_some_and(|k| k.landed_before) || landed;
-            let known =
-                KnownFile { lane: "main".into(), epoch: Epoch(*epochs), landed, landed_before, again: false, mixed: false, version: version.clone() };
+            let landed_before = files.get(&version.path).is_some_and(|k| k.landed_before) || (landed && !corrupt);
+            let (lane, epoch, version) = ("main".into(), Epoch(*epochs), version.clone());
+            let known = KnownFile { lane, epoch, landed, landed_before, again: false, mixed: false, corrupt, version: version.clone() };
             files.insert(version.path, known);
         }
     }
