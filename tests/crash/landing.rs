@@ -88,6 +88,7 @@ impl Landing {
     /// Every row is once in the CSV files below `out/`, and nothing else is there.
     pub fn check_files(&self) {
         let mut ids: Vec<u64> = Vec::new();
+        assert!(!self.path().join("out/_sluis").exists(), "an empty folder is left behind");
         for file in files_below(&self.path().join("out")) {
             assert!(file.extension().is_some_and(|e| e == "csv"), "left behind: {}", file.display());
             let text = std::fs::read_to_string(&file).expect("a file");
@@ -96,7 +97,7 @@ impl Landing {
         assert_conserved("the files", ids, self.wanted());
     }
 
-    /// In the lake's folder are no data files but those that tables name. (A commit that was killed may leave metadata that nobody reads.)
+    /// In the lake's folder is nothing but the catalog and the files that tables name: data, manifests and metadata, of all snapshots that are kept.
     pub fn check_lake(&self) {
         let (dir, state) = (self.path().to_owned(), self.path().join(".sluis"));
         let named: BTreeSet<String> = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
@@ -107,14 +108,11 @@ impl Landing {
             }
             named
         });
-        let names: BTreeSet<&str> = named.iter().filter_map(|n| n.rsplit('/').next()).collect();
-        let stray: Vec<PathBuf> = files_below(&state.join("lake"))
-            .into_iter()
-            .filter(|f| {
-                let name = f.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                name.ends_with(".parquet") && !names.contains(name.as_str())
-            })
-            .collect();
+        let named: BTreeSet<PathBuf> = named.iter().map(|n| std::fs::canonicalize(n).expect("a file that a table names")).collect();
+        let lake = std::fs::canonicalize(state.join("lake")).expect("the lake");
+        // The catalog, and what SQLite keeps beside it.
+        let catalog = |f: &PathBuf| f.parent() == Some(&lake) && f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("catalog.db"));
+        let stray: Vec<PathBuf> = files_below(&lake).into_iter().filter(|f| !catalog(f) && !named.contains(f)).collect();
         assert!(stray.is_empty(), "no table names {} files of the lake: {stray:?}", stray.len());
     }
 }

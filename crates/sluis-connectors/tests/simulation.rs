@@ -70,22 +70,42 @@ impl Target for Files {
     }
 }
 
-/// A table of a lake in memory, with the SQLite catalog.
+/// What a table's rows do to those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Append,
+    Replace,
+    ReplaceParts,
+    Upsert,
+}
+
+/// A table of a lake in memory, with the SQLite catalog. So few snapshots are kept that some expire with almost every commit.
 struct Table {
     storage: MemoryStorage,
     catalog: SqliteCatalog,
     clock: SimClock,
     replaces: bool,
-    /// Whether workers sleep in this world.
-    sleepers: bool,
+    mode: Mode,
     /// What the metadata file at a location shows.
     read: Mutex<Option<(String, Vec<String>)>>,
 }
 
 impl Table {
-    fn new(replaces: bool, sleepers: bool) -> Self {
+    fn new(replaces: bool, mode: Mode) -> Self {
         let catalog = SqliteCatalog::new(":memory:", "lake");
-        Self { storage: MemoryStorage::default(), catalog, clock: SimClock::default(), replaces, sleepers, read: Mutex::default() }
+        Self { storage: MemoryStorage::default(), catalog, clock: SimClock::default(), replaces, mode, read: Mutex::default() }
+    }
+
+    fn settings(&self) -> TableSettings {
+        let mut config = match self.mode {
+            Mode::Append => json!({}),
+            Mode::Replace => json!({ "mode": "replace" }),
+            Mode::ReplaceParts => json!({ "mode": "replace", "partition_by": ["truncate(4, id)"] }),
+            Mode::Upsert => json!({ "mode": "upsert", "key": ["id"] }),
+        };
+        config["name"] = json!("rows");
+        config["properties"] = json!({ "history.expire.min-snapshots-to-keep": "1" });
+        TableSettings::parse(&config).expect("settings")
     }
 
     fn name() -> TableName {
@@ -104,11 +124,10 @@ fn now<T>(work: impl Future<Output = Result<T>>) -> Result<T, String> {
 
 impl Target for Table {
     fn sink(&self, name: &SinkName, process: &Process) -> Arc<dyn Sink> {
-        let settings = TableSettings::parse(&json!({ "name": "rows" })).expect("settings");
         let storage = Arc::new(SimStorage::new(self.storage.clone(), process.clone()));
         let lake = Lake::with(storage, Arc::new(SimCatalog { inner: self.catalog.clone(), process: process.clone() }));
         let clock = Arc::new(self.clock.clone());
-        Arc::new(TableSink::new(lake, PipelineName::new("sim"), name, settings, self.replaces, clock).expect("a table target"))
+        Arc::new(TableSink::new(lake, PipelineName::new("sim"), name, self.settings(), self.replaces, clock).expect("a table target"))
     }
 
     fn rows(&self) -> Result<Vec<String>, String> {
@@ -129,17 +148,26 @@ impl Target for Table {
         Ok(rows)
     }
 
-    /// Files that no metadata name. Not judged: what a worker that slept wrote for an epoch after that epoch was swept.
+    /// Files that no metadata name.
     fn leftovers(&self) -> Vec<String> {
-        if self.sleepers {
-            return vec![];
-        }
         let named = now(self.lake().named_files(&Self::name())).expect("the table's files");
         self.storage.paths().into_iter().filter(|p| !named.contains(&self.storage.address(p))).collect()
     }
 
     fn whole_epochs(&self) -> bool {
         true
+    }
+
+    fn part(&self) -> Option<fn(&str) -> i64> {
+        fn id(row: &str) -> i64 {
+            row.split(',').next().and_then(|id| id.parse().ok()).expect("an id")
+        }
+        match self.mode {
+            Mode::Append => None,
+            Mode::Replace => Some(|_| 0),
+            Mode::ReplaceParts => Some(|row| id(row) / 4),
+            Mode::Upsert => Some(id),
+        }
     }
 }
 
@@ -178,23 +206,25 @@ impl Catalog for SimCatalog {
 #[derive(Debug, Clone, Copy)]
 enum To {
     Files,
-    Table,
+    Table(Mode),
     Both,
-    /// A table in a world of sleepers.
-    TableOfSleepers,
 }
+
+const TABLE: To = To::Table(Mode::Append);
 
 fn world(to: To, shape: Shape, changes: &[Change]) -> World {
     let replaces = shape.on_overwrite == OnOverwrite::Replace;
-    let (files, table) = (|| Box::new(Files::new(replaces, &["id", "value"])), || Box::new(Table::new(replaces, matches!(to, To::TableOfSleepers))));
+    let (files, table) = (|| Box::new(Files::new(replaces, &["id", "value"])), |mode| Box::new(Table::new(replaces, mode)));
     let targets: Vec<Box<dyn Target>> = match to {
         To::Files => vec![files()],
-        To::Table | To::TableOfSleepers => vec![table()],
-        To::Both => vec![files(), table()],
+        To::Table(mode) => vec![table(mode)],
+        To::Both => vec![files(), table(Mode::Append)],
     };
     World::new(shape, targets, Box::new(Files::new(false, &["file", "line"])), changes)
 }
 
+/// Its rows take places where they may: of one key, and of a part.
+const COMES_OVER: Change = |files| files.put("in/c", &["2,c1", "6,c2"]);
 const COMES: Change = |files| files.put("in/c", &["6,c1"]);
 const CHANGES: Change = |files| files.put("in/b", &["7,b3", "bad", "8,b4", "9,b5"]);
 const SHRINKS: Change = |files| files.put("in/a", &["10,a9"]);
@@ -211,15 +241,28 @@ fn three_crashes_at_named_points_into_files() {
 }
 
 #[test]
-fn crashes_at_named_points_into_a_table() {
+fn three_crashes_at_named_points_into_a_table() {
     let shape = Shape { files_per_epoch: 2, ..one_file_an_epoch() };
-    let runs = every(|c| crash_run(world(To::Table, shape, &[]), Faults::points(2), c)).clean("table");
-    assert!(runs > 100, "{runs}");
+    let runs = every(|c| crash_run(world(TABLE, shape, &[]), Faults::points(3), c)).clean("table");
+    assert!(runs > 500, "{runs}");
+}
+
+#[test]
+fn two_crashes_at_named_points_into_a_table_whose_rows_take_others_places() {
+    for mode in [Mode::Replace, Mode::ReplaceParts, Mode::Upsert] {
+        let runs = every(|c| crash_run(world(To::Table(mode), one_file_an_epoch(), &[COMES_OVER]), Faults::points(2), c)).clean(&format!("{mode:?}"));
+        assert!(runs > 100, "{mode:?}: {runs}");
+    }
 }
 
 #[test]
 fn any_fault_at_any_step() {
-    for to in [To::Files, To::Table, To::Both] {
+    for mode in [Mode::Replace, Mode::ReplaceParts, Mode::Upsert] {
+        let run = |c: &mut _| crash_run(world(To::Table(mode), one_file_an_epoch(), &[COMES_OVER]), Faults::everywhere(1), c);
+        let runs = every(run).clean(&format!("{mode:?}"));
+        assert!(runs > 200, "{mode:?}: {runs}");
+    }
+    for to in [To::Files, TABLE, To::Both] {
         let runs = every(|c| crash_run(world(to, Shape::default(), &[COMES]), Faults::everywhere(1), c)).clean(&format!("{to:?}"));
         assert!(runs > 200, "{runs}");
     }
@@ -229,7 +272,7 @@ fn any_fault_at_any_step() {
 fn random_faults_while_files_change() {
     let faults = Faults { changes_while_running: true, ..Faults::everywhere(3) };
     for on_overwrite in [OnOverwrite::Append, OnOverwrite::Replace] {
-        for (to, runs) in [(To::Files, 150), (To::Table, 40), (To::Both, 40)] {
+        for (to, runs) in [(To::Files, 150), (TABLE, 40), (To::Both, 40)] {
             let shape = Shape { on_overwrite, ..Shape::default() };
             let run = |c: &mut _| crash_run(world(to, shape, &[COMES, CHANGES, SHRINKS]), faults, c);
             random(1, runs, 30, run).clean(&format!("{to:?}, {on_overwrite:?}"));
@@ -239,7 +282,7 @@ fn random_faults_while_files_change() {
 
 #[test]
 fn two_lanes_under_random_faults() {
-    for to in [To::Files, To::Table] {
+    for to in [To::Files, TABLE] {
         let shape = Shape { lanes: 2, ..one_file_an_epoch() };
         random(1, 60, 30, |c| crash_run(world(to, shape, &[COMES]), Faults::everywhere(3), c)).clean(&format!("{to:?}"));
     }
@@ -248,13 +291,17 @@ fn two_lanes_under_random_faults() {
 #[test]
 fn sleepers_that_wake_up() {
     let one_epoch = Shape { files_per_epoch: 3, ..one_file_an_epoch() };
+    for to in [To::Files, TABLE] {
+        let runs = every(|c| zombie_run(world(to, one_epoch, &[COMES]), Pauses::Points, c)).clean(&format!("{to:?}"));
+        assert!(runs > 300, "{to:?}: {runs}");
+    }
     random(1, 400, 12, |c| zombie_run(world(To::Files, one_epoch, &[COMES]), Pauses::Effects, c)).clean("files");
-    random(1, 60, 12, |c| zombie_run(world(To::TableOfSleepers, one_epoch, &[COMES]), Pauses::Effects, c)).clean("table");
+    random(1, 60, 12, |c| zombie_run(world(TABLE, one_epoch, &[COMES]), Pauses::Effects, c)).clean("table");
 }
 
 #[test]
 fn sleepers_that_wake_up_where_files_are_replaced() {
     let replace = Shape { on_overwrite: OnOverwrite::Replace, ..one_file_an_epoch() };
     random(1, 150, 20, |c| zombie_run(world(To::Files, replace, &[CHANGES]), Pauses::Effects, c)).clean("files");
-    random(1, 40, 20, |c| zombie_run(world(To::TableOfSleepers, replace, &[CHANGES]), Pauses::Effects, c)).clean("table");
+    random(1, 40, 20, |c| zombie_run(world(TABLE, replace, &[CHANGES]), Pauses::Effects, c)).clean("table");
 }

@@ -324,7 +324,8 @@ impl Table {
 
     /// The folder of an epoch's data files, as a full address. Tables that had one name one after the other share a location, and no such folder.
     pub(crate) fn data_folder(&self, version: &Version, lane: &str, epoch: u64) -> String {
-        let (folder, table) = (epoch / EPOCHS_PER_FOLDER, version.metadata.uuid().as_fields().0);
+        // The end of an id is random, whatever its version.
+        let (folder, table) = (epoch / EPOCHS_PER_FOLDER, version.metadata.uuid().as_u128() as u32);
         format!("{}/{folder:06}-{table:08x}", self.lane_folder(version, lane))
     }
 

@@ -1,8 +1,10 @@
 //! S3 and what speaks it: a bucket, or a prefix in one.
 //!
-//! Staged = a multipart upload whose parts are all there and which is not completed; published = completed, which is one step. What fits
-//! one part is staged as a hidden object, `_sluis/<scope>/<name>.staged`, and published by writing it to its place, if nothing is there:
-//! that can be done again whatever became of the first try. (MinIO loses the parts of an upload whose completion is cut off in the middle.)
+//! Staged on Amazon S3 = a multipart upload whose parts are all there and which is not completed; published = completed, which is one step.
+//! What fits one part is staged as a hidden object, `_sluis/<scope>/<name>.staged`, and published by writing it to its place, if nothing is
+//! there: that can be done again whatever became of the first try. On other servers what is larger is staged so, too, and published by a copy
+//! that the server makes: MinIO loses the parts of an upload whose completion is cut off in the middle (its client dies), and with them rows
+//! that the ledger says are staged. A copy carries the name of what it was staged as in its metadata, so that a repeated one knows itself.
 //! A marker object `_sluis/<scope>/<name>.upload` that names the target is written before an upload is begun, so that `sweep` finds
 //! every upload that was ever begun, also one whose beginner died before it could note its id. `sweep` removes the markers.
 //! Deliberately not here: versions of objects, bucket administration.
@@ -39,6 +41,8 @@ use crate::{Entry, IfExists, Published, StagedFile, StagedWriter, Staging, Stora
 
 /// The largest object that one copy request takes.
 const LARGEST_COPY: u64 = 5 << 30;
+/// The server that is known to complete an upload whatever becomes of the client, as it names itself.
+const COMPLETES_WHOLE: &str = "AmazonS3";
 
 /// A bucket, or a prefix in one.
 #[derive(Debug, Clone)]
@@ -48,8 +52,17 @@ pub struct S3Storage {
     prefix: String,
     root: String,
     largest_copy: u64,
-    /// Whether what fits one part is staged as a hidden object.
-    hides_small: bool,
+    hides: Hides,
+}
+
+/// What is staged as a hidden object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hides {
+    /// What fits one part; and what does not, where a completion that is cut off may lose it.
+    AsNeeded,
+    /// For tests of uploads: nothing.
+    #[cfg(test)]
+    Nothing,
 }
 
 impl S3Storage {
@@ -103,9 +116,17 @@ impl S3Storage {
         })?;
         let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
         let backoff = Backoff { retries: settings.retries.unwrap_or(6), ..Backoff::default() };
-        let client =
-            Client { web, credentials: found.credentials, region: found.region, url: bucket_url, bucket: bucket.to_owned(), backoff, sleeper };
-        Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY, hides_small: true })
+        let client = Client {
+            web,
+            credentials: found.credentials,
+            region: found.region,
+            url: bucket_url,
+            bucket: bucket.to_owned(),
+            backoff,
+            sleeper,
+            server: Default::default(),
+        };
+        Ok(S3Storage { client: Arc::new(client), prefix: prefix.to_owned(), root, largest_copy: LARGEST_COPY, hides: Hides::AsNeeded })
     }
 
     /// The key of a path.
@@ -132,6 +153,17 @@ impl S3Storage {
             404 => Ok(None),
             _ => Err(self.client.refused("look at", key, &answer)),
         }
+    }
+
+    /// Whether what does not fit one part is staged as a hidden object, too.
+    async fn hides_large(&self) -> Result<bool> {
+        if self.hides != Hides::AsNeeded {
+            return Ok(false);
+        }
+        if self.client.server.get().is_none() {
+            self.head_key(&self.key(HIDDEN)?).await?;
+        }
+        Ok(self.client.server.get().is_none_or(|server| server != COMPLETES_WHOLE))
     }
 
     /// What a repeated or refused completion finds: is what is there what was staged?
@@ -182,7 +214,7 @@ impl S3Storage {
     }
 
     async fn copy_parts(&self, source: &str, to: &str, head: &Head) -> Result<()> {
-        let upload = Upload::begin(self.client.clone(), to.to_owned()).await?;
+        let upload = Upload::begin(self.client.clone(), to.to_owned(), head.staged.as_deref()).await?;
         let size = (self.largest_copy / 5).max(head.size.div_ceil(10_000));
         let ranges: Vec<_> = (0..head.size).step_by(size as usize).map(|at| (at, head.size.min(at + size) - 1)).collect();
         let parts = stream::iter(ranges.into_iter().enumerate()).map(|(i, (from, to_byte))| {
@@ -227,6 +259,8 @@ enum Completed {
 struct Head {
     size: u64,
     etag: Option<String>,
+    /// What it was staged as, if it was.
+    staged: Option<String>,
     modified: Option<chrono::DateTime<chrono::Utc>>,
 }
 
@@ -236,6 +270,7 @@ impl Head {
         Ok(Head {
             size: size.ok_or_else(|| Error::unavailable("the S3 server does not say how large the object is"))?,
             etag: answer.header("etag").map(xml::etag),
+            staged: answer.header(upload::STAGED_AS).map(str::to_owned),
             modified: last_modified(&answer.headers),
         })
     }
@@ -312,7 +347,7 @@ impl Storage for S3Storage {
             key: self.key(target)?,
             target: target.to_owned(),
             marker: Some(marker),
-            hidden: Some(format!("{place}{}", sweep::STAGED)).filter(|_| self.hides_small),
+            hidden: Some(format!("{place}{}", sweep::STAGED)).filter(|_| self.hides == Hides::AsNeeded),
             gather: Gather::new(),
             upload: None,
         }))
@@ -387,8 +422,11 @@ impl Storage for S3Storage {
 }
 
 impl S3Storage {
-    /// Writes a hidden object to its place; then it goes.
+    /// Brings a hidden object to its place; then it goes.
     async fn publish_hidden(&self, hidden: &str, file: &StagedFile, if_exists: IfExists) -> Result<Published> {
+        if file.size >= upload::PART as u64 {
+            return self.publish_copy(hidden, file, if_exists).await;
+        }
         let bytes = match crate::read_all(self, hidden, None).await {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -398,8 +436,7 @@ impl S3Storage {
             Err(e) => return Err(e),
         };
         if bytes.len() as u64 != file.size {
-            let message = format!("{} has {} bytes where {} were staged", self.address(hidden), bytes.len(), file.size);
-            return Err(Error::new(ErrorKind::Conflict, message).hint("somebody changed a staged file; the epoch cannot be committed from it"));
+            return Err(self.tampered(hidden, bytes.len() as u64, file.size));
         }
         let before = if_exists == IfExists::Fail && self.head(&file.target).await?.is_some();
         self.put(&file.target, bytes, if_exists)
@@ -407,6 +444,47 @@ impl S3Storage {
             .map_err(|e| e.hint("the target was changed by someone else; move that object away, or choose another name for the output"))?;
         sweep::delete(&self.client, &self.key(hidden)?).await?;
         Ok(if before { Published::Before } else { Published::Now })
+    }
+
+    /// Lets the server copy a hidden object to its place; then it goes.
+    async fn publish_copy(&self, hidden: &str, file: &StagedFile, if_exists: IfExists) -> Result<Published> {
+        let (from, to) = (self.key(hidden)?, self.key(&file.target)?);
+        let is_ours = |head: &Head| head.size == file.size && head.staged.as_deref() == Some(&encoded(hidden));
+        let taken = || {
+            let message = format!("{} exists and holds something else", self.address(&file.target));
+            Error::new(ErrorKind::Conflict, message)
+                .hint("the target was changed by someone else; move that object away, or choose another name for the output")
+        };
+        let Some(staged) = self.head_key(&from).await? else {
+            return match self.head_key(&to).await? {
+                Some(there) if is_ours(&there) => Ok(Published::Before),
+                Some(_) => Err(taken()),
+                None => Err(Error::new(ErrorKind::Conflict, format!("{} is gone, and its target is not there", self.address(hidden)))
+                    .hint("somebody removed a staged object, or the published one")),
+            };
+        };
+        if staged.size != file.size {
+            return Err(self.tampered(hidden, staged.size, file.size));
+        }
+        let published = match self.head_key(&to).await? {
+            Some(there) if is_ours(&there) => Published::Before,
+            Some(_) if if_exists == IfExists::Fail => return Err(taken()),
+            _ => {
+                self.copy(&from, &to, &staged).await?;
+                // Servers do not make a copy depend on what is there: of two that come at once the later one stands.
+                if !self.head_key(&to).await?.is_some_and(|there| is_ours(&there)) {
+                    return Err(taken());
+                }
+                Published::Now
+            }
+        };
+        sweep::delete(&self.client, &from).await?;
+        Ok(published)
+    }
+
+    fn tampered(&self, hidden: &str, size: u64, staged: u64) -> Error {
+        let message = format!("{} has {size} bytes where {staged} were staged", self.address(hidden));
+        Error::new(ErrorKind::Conflict, message).hint("somebody changed a staged file; the epoch cannot be committed from it")
     }
 
     /// A put was refused because there is something: was it we, in a try whose answer was lost?
@@ -425,7 +503,7 @@ struct Writer {
     key: String,
     target: String,
     marker: Option<String>,
-    /// Where it is staged if it is small.
+    /// Where it is staged if it is small, or hidden whatever its size.
     hidden: Option<String>,
     gather: Gather,
     upload: Option<Upload>,
@@ -434,11 +512,18 @@ struct Writer {
 impl Writer {
     async fn upload(&mut self) -> Result<&mut Upload> {
         if self.upload.is_none() {
+            if self.hidden.is_some() && !self.storage.hides_large().await? {
+                self.hidden = None;
+            }
+            if let Some(hidden) = &self.hidden {
+                self.key = self.storage.key(hidden)?;
+            }
             let client = &self.storage.client;
             if let Some(marker) = &self.marker {
                 sweep::mark(client, marker, &self.key).await?;
             }
-            self.upload = Some(Upload::begin(client.clone(), self.key.clone()).await?);
+            let staged_as = self.hidden.as_ref().map(|hidden| encoded(hidden));
+            self.upload = Some(Upload::begin(client.clone(), self.key.clone(), staged_as.as_deref()).await?);
         }
         self.upload.as_mut().ok_or_else(|| Error::internal("an upload was begun and is not there"))
     }
@@ -488,7 +573,7 @@ impl StagedWriter for Writer {
         }
         let (parts, etag) = upload.settle().await?;
         let id = upload.id.clone();
-        if self.marker.is_none() {
+        if self.marker.is_none() || self.hidden.is_some() {
             match self.storage.complete(&self.key, &id, &parts, false).await? {
                 Completed::Now => {}
                 Completed::Taken | Completed::NoUpload => {
@@ -497,7 +582,11 @@ impl StagedWriter for Writer {
             }
         }
         self.upload = None;
-        Ok(StagedFile { target: std::mem::take(&mut self.target), size, staging: Staging::Multipart { upload: id, parts, etag } })
+        let staging = match self.hidden.take() {
+            Some(path) => Staging::Hidden { path },
+            None => Staging::Multipart { upload: id, parts, etag },
+        };
+        Ok(StagedFile { target: std::mem::take(&mut self.target), size, staging })
     }
 }
 

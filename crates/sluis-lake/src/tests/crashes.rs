@@ -110,7 +110,7 @@ async fn a_table_that_was_dropped_keeps_its_files_whatever_its_successor_sweeps(
         }
         let named = w.lake().named_files(&TableName::parse("t").unwrap()).await.unwrap();
         assert!(w.lake().drop_table(&TableName::parse("t").unwrap()).await.unwrap());
-        for epoch in 4..=70 {
+        for epoch in [4, 5, 70] {
             land(&w.table(with()), epoch, vec![ids([epoch as i64])]).await;
         }
         let lost: Vec<&String> = named.iter().filter(|f| !Path::new(f).exists() && !f.contains("/00000-")).collect();
@@ -126,17 +126,16 @@ async fn what_a_worker_wrote_for_an_epoch_that_was_swept_goes_with_a_later_one()
         let w = World::new();
         let sleeper = w.table(with());
         // In the epochs' folder; and right before another folder begins.
-        for (slept_in, lands) in [(1, 2), (2, 5), (63, 64), (64, 66)] {
+        for (slept_in, lands) in [(1, [1, 2]), (2, [3, 5]), (63, [63, 64]), (64, [65, 66])] {
             let t = w.table(with());
-            let last = commits(&w).await;
-            for epoch in last + 1..=lands {
+            for epoch in lands {
                 land(&t, epoch, vec![ids([epoch as i64])]).await;
             }
             let seen = w.ids("t").await;
             stage_from(&sleeper, slept_in, "late", vec![(None, ids([99]))]).await.unwrap();
             assert_eq!(leftovers(&w, "t").await.len(), 1, "{mode:?} {slept_in}");
             let t = w.table(with());
-            for epoch in [lands + 1, lands + 2] {
+            for epoch in [lands[1] + 1, lands[1] + 2] {
                 let staged = stage(&t, epoch, vec![]).await.unwrap();
                 assert!(staged.is_empty());
                 t.sweep(&key("p", epoch), &staged).await.unwrap();
@@ -145,12 +144,6 @@ async fn what_a_worker_wrote_for_an_epoch_that_was_swept_goes_with_a_later_one()
             assert_eq!(w.ids("t").await, seen);
         }
     }
-}
-
-/// The last epoch that was committed.
-async fn commits(w: &World) -> u64 {
-    let Some(version) = w.lake().load(&TableName::parse("t").unwrap()).await.unwrap() else { return 0 };
-    version.metadata.properties().get("sluis.commit.p.main.table").map_or(0, |e| e.parse().unwrap())
 }
 
 #[tokio::test]

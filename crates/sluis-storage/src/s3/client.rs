@@ -4,7 +4,7 @@
 //! uploads, error codes, and keys exactly as they are. Signing and the credential providers are object_store's.
 //! Deliberately not here: what the requests mean.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub(super) struct Client {
     pub bucket: String,
     pub backoff: Backoff,
     pub sleeper: Arc<dyn Sleeper>,
+    /// What the server calls itself, once it has answered. Empty if it does not say.
+    pub server: OnceLock<String>,
 }
 
 /// A request to be made, perhaps several times.
@@ -96,6 +98,7 @@ impl Client {
         let request = self.signed(call).await.map_err(place)?;
         let response = self.web.send(request, call.patience).await.map_err(place)?;
         let answer = self.web.body(response, MOST).await.map_err(place)?;
+        self.server.get_or_init(|| answer.header("server").unwrap_or_default().to_owned());
         // What a GET brings is a file's content and may look like anything.
         let told = if answer.status < 300 && call.method == Method::GET { None } else { xml::error(&answer.body) };
         // A body can hold an error although the status is 200: completing an upload and copying answer before they are done.

@@ -39,12 +39,12 @@ fn fresh(prefix: &str) -> (S3Storage, String) {
     let minio = MinIo::shared();
     let bucket = minio.bucket("t");
     // Most of what is here is about uploads, of a few bytes, too.
-    (S3Storage { hides_small: false, ..at(minio, &bucket, prefix) }, bucket)
+    (S3Storage { hides: Hides::Nothing, ..at(minio, &bucket, prefix) }, bucket)
 }
 
 fn small(prefix: &str) -> (S3Storage, String) {
     let (s, bucket) = fresh(prefix);
-    (S3Storage { hides_small: true, ..s }, bucket)
+    (S3Storage { hides: Hides::AsNeeded, ..s }, bucket)
 }
 
 async fn stage(s: &S3Storage, target: &str, name: &str, bytes: &'static [u8]) -> StagedFile {
@@ -85,12 +85,77 @@ async fn small_objects_are_staged_hidden_and_conform() {
     assert_eq!(s.publish(&files[2], IfExists::Fail).await.unwrap(), Published::Before);
     let left: Vec<String> = s.list("", None).map_ok(|e| e.path).try_collect().await.unwrap();
     assert_eq!(left, ["a", "b"]);
-    // What is not small is an upload all the same.
-    let mut w = s.stage("large", "p/main/1", "4").await.unwrap();
-    w.write(vec![1; upload::PART + 1].into()).await.unwrap();
-    let large = w.finish().await.unwrap();
-    assert!(matches!(large.staging, Staging::Multipart { .. }));
-    assert_eq!(s.publish(&large, IfExists::Fail).await.unwrap(), Published::Now);
+}
+
+fn large(first: u8) -> Bytes {
+    (0..upload::PART as u32 + 5_000_000).map(|i| (i >> 12) as u8 ^ first).collect::<Vec<_>>().into()
+}
+
+async fn stage_large(s: &S3Storage, target: &str, name: &str, first: u8) -> StagedFile {
+    let mut w = s.stage(target, "p/main/1", name).await.unwrap();
+    w.write(large(first)).await.unwrap();
+    w.finish().await.unwrap()
+}
+
+#[tokio::test]
+async fn large_objects_are_staged_hidden_where_a_completion_may_lose_them_and_copied_to_their_place() {
+    let minio = MinIo::shared();
+    let (s, bucket) = small("in/a prefix+%20");
+    let (one, two) = (stage_large(&s, "a ü", "1 ü", 1).await, stage_large(&s, "a ü", "2", 2).await);
+    assert!(matches!(&one.staging, Staging::Hidden { path } if path == "_sluis/p/main/1/1 ü.staged"), "{one:?}");
+    assert_eq!(s.publish(&one, IfExists::Fail).await.unwrap(), Published::Now);
+    for if_exists in [IfExists::Fail, IfExists::Replace] {
+        assert_eq!(s.publish(&one, if_exists).await.unwrap(), Published::Before);
+    }
+    assert_eq!(s.publish(&two, IfExists::Fail).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(read_all(&s, "a ü", None).await.unwrap() == large(1));
+    assert_eq!(s.publish(&two, IfExists::Replace).await.unwrap(), Published::Now);
+    assert!(read_all(&s, "a ü", None).await.unwrap() == large(2));
+    assert_eq!(s.publish(&one, IfExists::Replace).await.unwrap_err().kind(), ErrorKind::Conflict, "it had its time");
+    // The copy was made, and the process died.
+    let three = stage_large(&s, "c", "3", 3).await;
+    let Staging::Hidden { path } = &three.staging else { panic!("{three:?}") };
+    let (from, to) = (s.key(path).unwrap(), s.key("c").unwrap());
+    s.copy(&from, &to, &s.head_key(&from).await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(s.publish(&three, IfExists::Fail).await.unwrap(), Published::Before);
+    // What is given up leaves nothing, whether it was whole or not.
+    let mut w = s.stage("d", "p/main/1", "4").await.unwrap();
+    w.write(large(4)).await.unwrap();
+    drop(w);
+    stage_large(&s, "d", "5", 5).await;
+    s.sweep("p", &[]).await.unwrap();
+    assert_eq!(minio.open_uploads(&bucket, &s.key("_sluis/p/main/1/4.staged").unwrap()), 0);
+    let left: Vec<String> = s.list("", None).map_ok(|e| e.path).try_collect().await.unwrap();
+    assert_eq!(left, ["a ü", "c"]);
+}
+
+/// A server that keeps what a client that dies leaves: there an upload is completed at the commit.
+#[tokio::test]
+async fn large_objects_are_uploads_where_a_completion_is_whole() {
+    let (s, _) = small("");
+    s.client.server.set(COMPLETES_WHOLE.to_owned()).unwrap();
+    let file = stage_large(&s, "large", "1", 1).await;
+    assert!(matches!(file.staging, Staging::Multipart { .. }), "{file:?}");
+    assert_eq!(s.publish(&file, IfExists::Fail).await.unwrap(), Published::Now);
+    assert_eq!(s.publish(&file, IfExists::Fail).await.unwrap(), Published::Before);
+}
+
+/// A process that dies while it publishes a large object: MinIO would lose the parts of a completion that is cut off.
+#[tokio::test]
+async fn a_publish_of_a_large_object_that_is_cut_off_can_be_done_again() {
+    let (s, _) = small("");
+    let mut cut_off = 0;
+    for round in 0..12_u64 {
+        let target = format!("f{round}");
+        let file = stage_large(&s, &target, &format!("{round}"), round as u8).await;
+        let cut = tokio::time::timeout(Duration::from_millis(round * 5), s.publish(&file, IfExists::Fail)).await;
+        cut_off += u32::from(cut.is_err());
+        s.publish(&file, IfExists::Fail).await.unwrap();
+        assert!(read_all(&s, &target, None).await.unwrap() == large(round as u8), "{round}");
+    }
+    assert!(cut_off > 1, "{cut_off}");
+    s.sweep("p", &[]).await.unwrap();
+    assert_eq!(s.list("", None).count().await, 12);
 }
 
 /// A process that dies while it publishes: the server may see the request cut off anywhere.
@@ -129,7 +194,7 @@ async fn a_crash_at_any_step_leaves_nothing_after_a_sweep() {
     // Died after the upload was begun, before anybody knew its id: twice.
     sweep::mark(&s.client, "out/_sluis/p/main/1/b.upload", "out/b").await.unwrap();
     for _ in 0..2 {
-        Upload::begin(s.client.clone(), "out/b".into()).await.unwrap();
+        Upload::begin(s.client.clone(), "out/b".into(), None).await.unwrap();
     }
     // Died after the parts were there.
     let staged = stage(&s, "c", "c", b"c").await;
@@ -137,7 +202,7 @@ async fn a_crash_at_any_step_leaves_nothing_after_a_sweep() {
     let published = stage(&s, "d", "d", b"d").await;
     s.publish(&published, IfExists::Fail).await.unwrap();
     // Of somebody else: another key with the same beginning, another lane.
-    let other = Upload::begin(s.client.clone(), "out/b2".into()).await.unwrap();
+    let other = Upload::begin(s.client.clone(), "out/b2".into(), None).await.unwrap();
     assert_eq!(minio.open_uploads(&bucket, "out/b"), 2);
     assert_eq!(s.sweep("p/main/", &[]).await.unwrap(), 3);
     for key in ["out/a", "out/b", "out/c", "out/d"] {
@@ -418,7 +483,7 @@ impl Hostile {
     fn storage(&self, bucket: &str, awake: &Arc<Awake>) -> S3Storage {
         let mut settings = settings(MinIo::shared());
         settings.endpoint = Some(self.endpoint.clone());
-        S3Storage { hides_small: false, ..S3Storage::connect_with(&settings, bucket, "", &nobody(), awake.clone()).unwrap() }
+        S3Storage { hides: Hides::Nothing, ..S3Storage::connect_with(&settings, bucket, "", &nobody(), awake.clone()).unwrap() }
     }
 }
 
@@ -430,18 +495,24 @@ const ERROR_IN_OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\nConnection: 
 async fn every_request_survives_lost_answers_and_a_server_that_is_busy() {
     let minio = MinIo::shared();
     let tricks = [Trick::Refuse(SLOW_DOWN), Trick::LoseAnswer, Trick::CutAnswer];
-    for (first, hides_small) in tricks.into_iter().flat_map(|t| [(t, false), (t, true)]) {
+    for (first, hides) in tricks.into_iter().flat_map(|t| [(t, Hides::Nothing), (t, Hides::AsNeeded)]) {
         let bucket = minio.bucket("hostile");
         // Every other request meets the trick, so each is tried twice.
         let hostile = Hostile::start(&minio.endpoint, move |_, n| if n.is_multiple_of(2) { first } else { Trick::Pass });
         let awake = Arc::new(Awake::default());
-        let s = S3Storage { hides_small, ..hostile.storage(&bucket, &awake) };
+        let s = S3Storage { hides, ..hostile.storage(&bucket, &awake) };
         let file = stage(&s, "a", "a", b"hello").await;
         assert!(s.publish(&file, IfExists::Fail).await.is_ok());
         assert_eq!(read_all(&s, "a", None).await.unwrap(), "hello");
         s.put("b", Bytes::from_static(b"b"), IfExists::Fail).await.unwrap();
         s.rename("b", "c").await.unwrap();
         s.delete("c").await.unwrap();
+        if hides == Hides::AsNeeded {
+            let file = stage_large(&s, "a", "large", 7).await;
+            assert!(matches!(file.staging, Staging::Hidden { .. }));
+            s.publish(&file, IfExists::Replace).await.unwrap();
+            assert!(read_all(&s, "a", None).await.unwrap() == large(7));
+        }
         // A begun upload whose answer was lost is begun again: the sweep must find both.
         s.sweep("p", &[]).await.unwrap();
         assert_eq!(minio.open_uploads(&bucket, "a"), 0);

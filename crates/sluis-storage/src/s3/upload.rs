@@ -20,6 +20,8 @@ const PARTS_OF_A_SIZE: usize = 1000;
 const LARGEST_PART: usize = 512 << 20;
 /// Parts on their way at once; fewer once they are large, so that a writer stays within some 100 MB.
 const AT_ONCE: usize = 3;
+/// In an object's metadata: what it was staged as. Copies keep it.
+pub(super) const STAGED_AS: &str = "x-amz-meta-sluis-staged";
 /// How long a server may take to join or copy, beyond the usual timeout.
 pub(super) const JOINING: Duration = Duration::from_secs(300);
 
@@ -40,8 +42,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) async fn begin(client: Arc<Client>, key: String) -> Result<Upload> {
-        let call = Call::new(Method::POST, &key).query("uploads", "");
+    /// Begins one; `staged_as`: what the object is to say of itself.
+    pub(super) async fn begin(client: Arc<Client>, key: String, staged_as: Option<&str>) -> Result<Upload> {
+        let mut call = Call::new(Method::POST, &key).query("uploads", "");
+        if let Some(name) = staged_as {
+            call = call.header(STAGED_AS, name);
+        }
         let answer = client.call("start the upload of", &call).await?;
         if answer.status != 200 {
             return Err(client.refused("start the upload of", &key, &answer));

@@ -469,7 +469,16 @@ async fn the_history_follows_the_records(w: &World) {
     let p = planned(1, lease.generation, &at(0), files.to_vec());
     w.win(p.clone()).await;
     let known = |file: &FileVersion, landed, landed_before| {
-        Some(KnownFile { version: file.clone(), lane: "main".into(), epoch: Epoch(1), landed, landed_before, again: false, mixed: false, corrupt: false })
+        Some(KnownFile {
+            version: file.clone(),
+            lane: "main".into(),
+            epoch: Epoch(1),
+            landed,
+            landed_before,
+            again: false,
+            mixed: false,
+            corrupt: false,
+        })
     };
     for file in &files {
         assert_eq!(w.known(&file.path).await, known(file, true, false), "it is taken, and has landed nothing");

@@ -37,7 +37,8 @@ impl MemoryHistory {
         let epoch = Epoch(state.1);
         for version in splits.iter().filter_map(|s| s.file.clone()) {
             let landed_before = landed || state.0.get(&version.path).is_some_and(|k| k.landed_before);
-            let known = KnownFile { lane: "main".into(), epoch, landed, landed_before, again: false, mixed: false, corrupt: false, version: version.clone() };
+            let known =
+                KnownFile { lane: "main".into(), epoch, landed, landed_before, again: false, mixed: false, corrupt: false, version: version.clone() };
             state.0.insert(version.path, known);
         }
     }

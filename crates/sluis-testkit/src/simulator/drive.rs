@@ -10,7 +10,8 @@ use super::choices::Choices;
 use super::process::{Fate, Process, Room, Step};
 use super::world::{Ended, World};
 
-/// Which faults a schedule may have.
+/// Which faults a schedule may have. Schedules that cannot differ count once: a process that dies has only left what it did before, so of
+/// several points without an effect between them the first stands for all, and where every effect may be followed by a death none is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
     /// At most so many.
@@ -37,6 +38,7 @@ impl Faults {
         use Fate::{DiesAfter, DiesBefore, DiesTorn, Fails, LosesAnswer};
         let writes = ["write", "finish", "put"].iter().any(|w| step.what.starts_with(w));
         match step.room {
+            Room::Point if self.everywhere => &[],
             Room::Point => &[DiesBefore],
             _ if !self.everywhere => &[],
             // Dying before or after a look is the same, and the same as dying at the effect next to it.
@@ -105,13 +107,16 @@ pub fn crash_run(world: World, faults: Faults, choices: &mut Choices) -> Result<
 
 fn faulty(world: &Arc<World>, faults: Faults, drawn: &Drawn, left: &Arc<Mutex<u32>>, story: &Arc<Mutex<Vec<String>>>) -> Process {
     let (drawn, left, story, inner) = (drawn.clone(), left.clone(), story.clone(), world.clone());
+    let mut done_since_a_point = true;
     world.watched(move |step| {
+        let done = done_since_a_point;
+        done_since_a_point = step.room != Room::Point && (done || !step.looks());
         if faults.changes_while_running && step.room == Room::Source && inner.changes_left() && drawn.lock().choose(1) == 1 {
             inner.change();
         }
         let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = faults.kinds(step);
-        if *left == 0 || kinds.is_empty() {
+        if *left == 0 || kinds.is_empty() || (step.room == Room::Point && !done) {
             return Fate::Goes;
         }
         match drawn.lock().choose(kinds.len() as u32) {

@@ -102,6 +102,21 @@ impl MemoryFiles {
         expected
     }
 
+    /// What a target holds, sorted, before the first file and after each (in the order of their paths), whose rows take over the parts they fall in.
+    pub fn after_each(&self, part: fn(&str) -> i64) -> Vec<Vec<String>> {
+        let state = self.state();
+        let mut states = vec![vec![]];
+        for version in state.there.values().map(|n| &state.versions[*n]) {
+            let new: Vec<String> = version.text.lines().filter(|l| parse(l).is_some()).map(str::to_owned).collect();
+            let taken_over = |row: &String| new.iter().any(|n| part(n) == part(row));
+            let mut rows: Vec<String> = states.last().into_iter().flatten().filter(|row| !taken_over(row)).cloned().collect();
+            rows.extend(new);
+            rows.sort_unstable();
+            states.push(rows);
+        }
+        states
+    }
+
     /// The good rows of everything that was told to be committed and was not overwritten since.
     pub fn acknowledged_rows(&self) -> Vec<String> {
         let state = self.state();
