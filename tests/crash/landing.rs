@@ -108,7 +108,7 @@ impl Landing {
             }
             named
         });
-        let named: BTreeSet<PathBuf> = named.iter().map(|n| std::fs::canonicalize(n).expect("a file that a table names")).collect();
+        let named: BTreeSet<PathBuf> = named.iter().filter_map(|n| std::fs::canonicalize(n).ok()).collect();
         let lake = std::fs::canonicalize(state.join("lake")).expect("the lake");
         // The catalog, and what SQLite keeps beside it.
         let catalog = |f: &PathBuf| f.parent() == Some(&lake) && f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("catalog.db"));

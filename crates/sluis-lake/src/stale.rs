@@ -42,6 +42,10 @@ pub async fn sweep(table: &Table, version: &Version) -> Result<()> {
     for path in &manifests {
         data.extend(left_with(table, path).await?);
     }
+    if gone.iter().any(|path| name(path).starts_with("snap-")) {
+        // An expiry may have been cut off: manifests that are still named tell, too, what left with snapshots that are gone.
+        data.extend(left_before(table, version).await?);
+    }
     let data = unlisted(table, version, data).await?;
     for path in data.iter().chain(&manifests).chain(&gone) {
         tracing::debug!(file = path, "swept");
@@ -150,6 +154,21 @@ async fn left_with(table: &Table, path: &str) -> Result<Vec<String>> {
     Ok(left.map(|e| e.data_file().file_path().to_owned()).collect())
 }
 
+/// The data files that left with snapshots that are not kept, as far as manifests of the kept ones tell.
+async fn left_before(table: &Table, version: &Version) -> Result<Vec<String>> {
+    let metadata = &version.metadata;
+    let (mut read, mut left): (HashSet<String>, Vec<String>) = Default::default();
+    for snapshot in metadata.snapshots() {
+        for m in manifest::of_snapshot(&table.lake, metadata, snapshot).await? {
+            let gone = m.has_deleted_files() && metadata.snapshot_by_id(m.added_snapshot_id).is_none();
+            if gone && read.insert(m.manifest_path.clone()) {
+                left.extend(left_with(table, &table.lake.path(&m.manifest_path)?).await?);
+            }
+        }
+    }
+    Ok(left)
+}
+
 /// The paths of those data files of the lake that no snapshot lists. (A commit that lost had files leave that the table still has.)
 async fn unlisted(table: &Table, version: &Version, mut data: HashSet<String>) -> Result<Vec<String>> {
     let mut read: HashSet<String> = HashSet::new();
@@ -160,7 +179,7 @@ async fn unlisted(table: &Table, version: &Version, mut data: HashSet<String>) -
         }
         for m in manifest::of_snapshot(&table.lake, &version.metadata, snapshot).await? {
             if read.insert(m.manifest_path.clone()) {
-                for e in manifest::entries(&table.lake, &version.metadata, &m).await? {
+                for e in manifest::entries(&table.lake, &version.metadata, &m).await?.into_iter().filter(manifest::Entry::live) {
                     data.remove(e.file.file_path());
                 }
             }
