@@ -52,11 +52,13 @@ macro_rules! golden {
 }
 
 golden! {
+    avro_readings misses ["acknowledge.mid"];
     call_records misses ["acknowledge.mid"];
     checks misses ["acknowledge.mid"];
     contracts_discard misses ["sink.mid_publish", "acknowledge.mid"];
     contracts_rescue misses ["acknowledge.mid"];
     drifting misses ["acknowledge.mid"];
+    fixed_width misses ["acknowledge.mid"];
     gzipped misses ["acknowledge.mid"];
     lookups misses ["acknowledge.mid"];
     overwritten misses ["acknowledge.mid"];

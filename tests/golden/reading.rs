@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
+use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use sluis_testkit::binary::files_below;
@@ -67,6 +68,7 @@ fn files(place: &Path) -> String {
             Some("gz") => (unzip(&bytes), true),
             Some("csv") => (String::from_utf8_lossy(&bytes).into_owned(), true),
             Some("parquet") => (parquet_as_csv(bytes), true),
+            Some("avro") => (avro_as_csv(bytes), true),
             Some("json" | "jsonl") => (String::from_utf8_lossy(&bytes).into_owned(), false),
             // As it is, under its own name.
             _ => (format!("{:?}", String::from_utf8_lossy(&bytes)), false),
@@ -88,13 +90,29 @@ fn unzip(bytes: &[u8]) -> String {
     text
 }
 
+fn avro_as_csv(bytes: Vec<u8>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let batches = runtime.block_on(async {
+        let avro = sluis_formats::AVRO.reader.expect("a reader")(&json!({})).expect("Avro");
+        let file = sluis_formats::memory_file("/f.avro", bytes);
+        let schema = avro.infer(std::slice::from_ref(&file), None).await.expect("columns");
+        let options = sluis_core::ReadOptions { schema, batch_rows: 100, threads: 1, keep_origins: false, misfits: Default::default() };
+        let rows = avro.read(file, &options).await.expect("an Avro file");
+        rows.map(|d| d.expect("rows").batch).collect::<Vec<_>>().await
+    });
+    as_csv(batches.into_iter())
+}
+
 fn parquet_as_csv(bytes: Vec<u8>) -> String {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).and_then(|b| b.build()).expect("a Parquet file");
+    as_csv(reader.map(|batch| batch.expect("a batch")))
+}
+
+fn as_csv(batches: impl Iterator<Item = arrow_array::RecordBatch>) -> String {
     let csv = sluis_formats::writer_from_value(&json!("csv")).expect("CSV");
     let mut out = Vec::new();
     let mut encoder = None;
-    for batch in reader {
-        let batch = batch.expect("a batch");
+    for batch in batches {
         let encoder = encoder.get_or_insert_with(|| csv.encoder(&batch.schema()).expect("an encoder"));
         encoder.write(&batch, &mut out).expect("rows as CSV");
     }

@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 
 /// Parses a column type as written in pipelines: `bool`, `tinyint`, `smallint`, `int`, `bigint`, `float`, `double`, `decimal(p,s)`,
-/// `string`, `binary`, `date`, `timestamp`, `timestamptz`, with an optional pattern for the last three: `timestamp(%Y%m%d%H%M%S)`.
-/// Returns the Arrow type and the pattern.
+/// `string`, `binary`, `date`, `timestamp`, `timestamptz`, with an optional pattern for the last three: `timestamp(%Y%m%d%H%M%S)`; and of
+/// those (without patterns) `list<int>`, `map<string, int>`, `struct<a: int, b: list<string>>`. Returns the Arrow type and the pattern.
 ///
 /// # Errors
 /// A sentence that lists what can be written.
 pub fn parse_type(text: &str) -> Result<(DataType, Option<String>), String> {
     let t = text.trim();
+    if let Some((name, parts)) = t.split_once('<').filter(|(name, _)| !name.contains('(')) {
+        return parse_nested(text, name.trim(), parts.trim_end().strip_suffix('>')).map(|t| (t, None));
+    }
     let (name, argument) = match t.split_once('(') {
         Some((name, rest)) => {
             (name.trim(), Some(rest.strip_suffix(')').ok_or_else(|| format!("`{text}`: the closing parenthesis is missing"))?.trim()))
@@ -67,6 +70,66 @@ pub fn parse_type(text: &str) -> Result<(DataType, Option<String>), String> {
     }
 }
 
+/// `list<…>`, `map<…, …>`, `struct<name: …, …>`; `parts` is what stands in the brackets.
+fn parse_nested(text: &str, name: &str, parts: Option<&str>) -> Result<DataType, String> {
+    let wrong = || format!("`{text}`: write `list<type>`, `map<type, type>` or `struct<name: type, …>`");
+    let of = |part: &str| match parse_type(part)? {
+        (t, None) => Ok(t),
+        (_, Some(_)) => Err(format!("`{text}`: a pattern can stand only at a column of its own")),
+    };
+    let parts = split_parts(parts.ok_or_else(wrong)?);
+    Ok(match (name.to_ascii_lowercase().as_str(), parts.as_slice()) {
+        ("list" | "array", [item]) => DataType::List(Arc::new(Field::new("item", of(item)?, true))),
+        ("map", [key, value]) => map_of(of(key)?, of(value)?),
+        ("struct" | "row", fields) => {
+            let mut out: Vec<Field> = Vec::with_capacity(fields.len());
+            for field in fields {
+                let (name, t) = field.split_once(':').filter(|(name, _)| !name.trim().is_empty()).ok_or_else(wrong)?;
+                let name = name.trim();
+                if out.iter().any(|f| f.name() == name) {
+                    return Err(format!("`{text}`: `{name}` is there twice"));
+                }
+                out.push(Field::new(name, of(t)?, true));
+            }
+            DataType::Struct(out.into())
+        }
+        _ => return Err(wrong()),
+    })
+}
+
+/// What stands between commas that are in no brackets.
+fn split_parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0_i32, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' | '(' => depth += 1,
+            '>' | ')' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// The map type of pipelines: keys are never null.
+pub fn map_of(key: DataType, value: DataType) -> DataType {
+    let entries = DataType::Struct(vec![Field::new("key", key, false), Field::new("value", value, true)].into());
+    DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
+}
+
+/// The types of a map's keys and values.
+pub fn map_parts(t: &DataType) -> Option<(&DataType, &DataType)> {
+    let DataType::Map(entries, _) = t else { return None };
+    match entries.data_type() {
+        DataType::Struct(fields) if fields.len() == 2 => Some((fields[0].data_type(), fields[1].data_type())),
+        _ => None,
+    }
+}
+
 /// The name of a type as pipelines write it; Arrow's own name for what pipelines cannot write.
 pub fn type_name(t: &DataType) -> String {
     match t {
@@ -87,7 +150,10 @@ pub fn type_name(t: &DataType) -> String {
         DataType::Struct(fields) => {
             format!("struct<{}>", fields.iter().map(|f| format!("{}: {}", f.name(), type_name(f.data_type()))).collect::<Vec<_>>().join(", "))
         }
-        other => other.to_string(),
+        other => match map_parts(other) {
+            Some((key, value)) => format!("map<{}, {}>", type_name(key), type_name(value)),
+            None => other.to_string(),
+        },
     }
 }
 
@@ -118,6 +184,10 @@ pub fn widen(a: &DataType, b: &DataType) -> DataType {
         (Timestamp(u, tz @ Some(_)), Timestamp(_, Some(_))) => Timestamp(*u, tz.clone()),
         (List(x), List(y)) => List(Arc::new(Field::new(x.name(), widen(x.data_type(), y.data_type()), true))),
         (Struct(x), Struct(y)) => Struct(unite_fields(x.iter(), y.iter()).into()),
+        (DataType::Map(..), DataType::Map(..)) => match (map_parts(a), map_parts(b)) {
+            (Some((k1, v1)), Some((k2, v2))) => map_of(widen(k1, k2), widen(v1, v2)),
+            _ => Utf8,
+        },
         (a, b) => match (rank(a), rank(b)) {
             (Some(x), Some(y)) => {
                 if x >= y {
@@ -203,6 +273,12 @@ pub fn schema_to_json(schema: &Schema) -> Value {
                 v["type"] = "list".into();
                 v["children"] = Value::Array(vec![field(item)]);
             }
+            DataType::Map(entries, _) => {
+                v["type"] = "map".into();
+                if let DataType::Struct(parts) = entries.data_type() {
+                    v["children"] = parts.iter().map(|f| field(f)).collect();
+                }
+            }
             _ => {}
         }
         v
@@ -220,6 +296,10 @@ pub fn schema_from_json(value: &Value) -> Result<SchemaRef> {
         let t = match v["type"].as_str()? {
             "struct" => DataType::Struct(children()?.into()),
             "list" => DataType::List(Arc::new(children()?.into_iter().next()?)),
+            "map" => match children()?.as_slice() {
+                [key, value] => map_of(key.data_type().clone(), value.data_type().clone()),
+                _ => return None,
+            },
             name => parse_type(name).ok()?.0,
         };
         Some(Field::new(v["name"].as_str()?, t, v["nullable"].as_bool()?))
@@ -245,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn nested_types_are_printed_as_they_are_read() {
+        for text in [
+            "list<int>",
+            "map<string, decimal(10,2)>",
+            "struct<a: int, b: list<struct<c: map<int, list<string>>, d: timestamptz>>>",
+            "list<list<bigint>>",
+        ] {
+            assert_eq!(type_name(&parse_type(text).unwrap().0), text);
+        }
+        assert_eq!(type_name(&parse_type(" ARRAY< int >").unwrap().0), "list<int>");
+        for bad in ["list<", "list<int", "list<>", "map<int>", "struct<int>", "struct<a: int, a: int>", "list<date(%Y)>", "set<int>", "list<int>>"] {
+            assert!(parse_type(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn widening_loses_nothing() {
         assert_eq!(widen(&DataType::Int32, &DataType::Int64), DataType::Int64);
         assert_eq!(widen(&DataType::Int64, &DataType::Decimal128(5, 2)), DataType::Decimal128(21, 2));
@@ -261,6 +357,7 @@ mod tests {
                 DataType::Struct(vec![Field::new("c", DataType::List(Arc::new(Field::new("item", DataType::Int64, true))), true)].into()),
                 false,
             ),
+            Field::new("m", map_of(DataType::Utf8, DataType::Date32), true),
         ]);
         assert_eq!(schema_from_json(&schema_to_json(&s)).unwrap().as_ref(), &s);
     }

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, ListArray, StringArray, StructArray, new_null_array};
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, StringArray, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
-use sluis_core::columns::type_name;
+use sluis_core::columns::{map_of, map_parts, type_name};
 use sluis_core::{Error, ErrorKind, Result};
 
 use crate::cell::Cells;
 use crate::values::{BoolWords, Kind};
 
-/// The type a pipeline holds a file's values in: text for every kind of text, microseconds for every kind of timestamp, lists and structs
-/// of such. Types without a counterpart (times of day, intervals) become text.
+/// The type a pipeline holds a file's values in: text for every kind of text, microseconds for every kind of timestamp, lists, maps and
+/// structs of such. Types without a counterpart (times of day, intervals) become text.
 pub fn normal_type(t: &DataType) -> DataType {
     use DataType as T;
     match t {
@@ -34,7 +34,7 @@ pub fn normal_type(t: &DataType) -> DataType {
         T::RunEndEncoded(_, values) => normal_type(values.data_type()),
         T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => T::List(item_field(item)),
         T::Struct(fields) => T::Struct(normal_fields(fields)),
-        T::Map(entries, _) => T::List(item_field(entries)),
+        T::Map(..) => map_parts(t).map_or(T::Utf8, |(key, value)| map_of(normal_type(key), normal_type(value))),
         _ => T::Utf8,
     }
 }
@@ -68,10 +68,9 @@ pub fn normalize(array: &ArrayRef) -> Result<ArrayRef> {
             let values = normalize(a.values())?;
             Ok(Arc::new(ListArray::try_new(item.clone(), a.offsets().clone(), values, a.nulls().cloned()).map_err(unfit)?))
         }
-        (DataType::Map(..), DataType::List(item)) => {
+        (DataType::Map(..), DataType::Map(..)) => {
             let a = array.as_map();
-            let entries: ArrayRef = Arc::new(a.entries().clone());
-            Ok(Arc::new(ListArray::try_new(item.clone(), a.offsets().clone(), normalize(&entries)?, a.nulls().cloned()).map_err(unfit)?))
+            map_array(a, normalize(a.keys())?, normalize(a.values())?)
         }
         (DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item) | DataType::LargeListView(item), _) => {
             normalize(&arrow(array, &DataType::List(item.clone()))?)
@@ -104,8 +103,26 @@ pub fn cast_column(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             let values = cast_column(a.values(), item.data_type())?;
             Ok(Arc::new(ListArray::try_new(item.clone(), a.offsets().clone(), values, a.nulls().cloned()).map_err(unfit)?))
         }
+        (DataType::Map(..), DataType::Map(..)) => {
+            let (key, value) = map_parts(to).ok_or_else(|| no_way(from, to))?;
+            let a = array.as_map();
+            map_array(a, cast_column(a.keys(), key)?, cast_column(a.values(), value)?)
+        }
         _ => exact(array, to),
     }
+}
+
+/// A map of the pipelines' type with the entries of another.
+fn map_array(of: &MapArray, keys: ArrayRef, values: ArrayRef) -> Result<ArrayRef> {
+    let DataType::Map(field, _) = map_of(keys.data_type().clone(), values.data_type().clone()) else {
+        return Err(Error::internal("a map's type is none"));
+    };
+    let DataType::Struct(parts) = field.data_type() else { return Err(Error::internal("a map's entries are no structs")) };
+    let length = keys.len();
+    // Keys that are null: a file that breaks its own format's rules.
+    let no_key = |e: arrow_schema::ArrowError| Error::new(ErrorKind::Data, "a map has a key that is null").source(e);
+    let entries = StructArray::try_new_with_length(parts.clone(), vec![keys, values], None, length).map_err(no_key)?;
+    Ok(Arc::new(MapArray::try_new(field.clone(), of.offsets().clone(), entries, of.nulls().cloned(), false).map_err(unfit)?))
 }
 
 /// By name; what is missing is null.

@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
-    Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+    Int64Array, ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, TimeUnit};
 use sluis_core::Result;
@@ -31,6 +31,8 @@ pub enum Cells {
     /// Names as JSON text with the colon, and the children.
     Struct(StructArray, Vec<(Vec<u8>, Cells)>),
     List(ListArray, Box<Cells>),
+    /// Keys and values.
+    Map(MapArray, Box<Cells>, Box<Cells>),
     Null,
 }
 
@@ -69,6 +71,10 @@ impl Cells {
                 let array = array.as_list::<i32>();
                 Cells::List(array.clone(), Box::new(Cells::new(array.values())?))
             }
+            DataType::Map(..) => {
+                let array = array.as_map();
+                Cells::Map(array.clone(), Box::new(Cells::new(array.keys())?), Box::new(Cells::new(array.values())?))
+            }
             DataType::Null => Cells::Null,
             _ => return Cells::new(&crate::cast::normalize(array)?),
         })
@@ -92,6 +98,7 @@ impl Cells {
             Cells::Timestamp(a, _) => a.is_null(row),
             Cells::Struct(a, _) => a.is_null(row),
             Cells::List(a, _) => a.is_null(row),
+            Cells::Map(a, ..) => a.is_null(row),
             Cells::Null => true,
         }
     }
@@ -108,7 +115,7 @@ impl Cells {
 
     /// Whether its texts are made of letters, digits and `+-.: ` only.
     pub fn is_plain(&self) -> bool {
-        !matches!(self, Cells::Text(_) | Cells::Binary(_) | Cells::Struct(..) | Cells::List(..) | Cells::Timestamp(..))
+        !matches!(self, Cells::Text(_) | Cells::Binary(_) | Cells::Struct(..) | Cells::List(..) | Cells::Map(..) | Cells::Timestamp(..))
     }
 
     /// The cell as plain text; nested ones as JSON. Must not be null.
@@ -132,7 +139,7 @@ impl Cells {
                     out.push(b'Z');
                 }
             }
-            Cells::Struct(..) | Cells::List(..) | Cells::Null => self.json(row, true, out),
+            Cells::Struct(..) | Cells::List(..) | Cells::Map(..) | Cells::Null => self.json(row, true, out),
         }
     }
 
@@ -152,10 +159,7 @@ impl Cells {
             Cells::Text(a) => json_text(a.value(row), out),
             Cells::Binary(a) => {
                 out.push(b'"');
-                a.value(row).iter().for_each(|b| {
-                    const HEX: &[u8; 16] = b"0123456789abcdef";
-                    out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
-                });
+                hex(a.value(row), out);
                 out.push(b'"');
             }
             Cells::Date(_) => {
@@ -184,6 +188,23 @@ impl Cells {
                 }
                 out.push(b']');
             }
+            Cells::Map(a, keys, values) => {
+                out.push(b'{');
+                let offsets = a.value_offsets();
+                let mut plain = Vec::new();
+                for (n, entry) in (offsets[row]..offsets[row + 1]).enumerate() {
+                    if n > 0 {
+                        out.push(b',');
+                    }
+                    // A name in JSON is text.
+                    plain.clear();
+                    keys.text(entry as usize, &mut plain);
+                    json_text(&String::from_utf8_lossy(&plain), out);
+                    out.push(b':');
+                    values.json(entry as usize, nulls, out);
+                }
+                out.push(b'}');
+            }
             Cells::Null => {}
         }
     }
@@ -202,6 +223,12 @@ pub fn json_fields(fields: &[(Vec<u8>, Cells)], row: usize, nulls: bool, out: &m
         out.extend_from_slice(name);
         cells.json(row, nulls, out);
     }
+}
+
+/// Bytes as hexadecimal text.
+pub fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().for_each(|b| out.extend_from_slice(&[HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
 }
 
 /// A JSON string.

@@ -108,6 +108,38 @@ async fn parquet_conforms() {
 }
 
 #[tokio::test]
+async fn avro_conforms() {
+    for codec in ["null", "deflate", "snappy", "zstd"] {
+        let file = written(&json!({ "avro": { "codec": codec, "block_size": "1KiB" } }), &rows());
+        decoder::all(&Case { format: reader("avro", json!({})), file, good: 40, bad: 0, lines: false }).await;
+    }
+}
+
+#[tokio::test]
+async fn fixed_width_conforms() {
+    let mut file = b"HEADER\n".to_vec();
+    for i in 0..60 {
+        let line = match i % 10 {
+            3 => format!("x{i:05}bad number      1.5\n"),
+            7 => format!("{i:06}too short\n"),
+            8 => format!("{i:06}caf\u{e9}            {i:>4}\r\n"),
+            _ => format!("{i:06}name {i:<11}{i:>4}\n"),
+        };
+        file.extend_from_slice(line.as_bytes());
+    }
+    let columns = json!({ "id": { "width": 6, "type": "bigint" }, "name": { "width": 16 }, "cost": { "width": 4, "type": "decimal(10,4)" } });
+    let format = reader("fixed", json!({ "columns": columns, "header": 1 }));
+    decoder::all(&Case { format, file, good: 48, bad: 12, lines: true }).await;
+}
+
+#[cfg(feature = "orc")]
+#[tokio::test]
+async fn orc_conforms() {
+    let (file, _) = crate::orc::tests::written(40);
+    decoder::all(&Case { format: reader("orc", json!({})), file, good: 40, bad: 0, lines: false }).await;
+}
+
+#[tokio::test]
 async fn raw_conforms() {
     let file: Vec<u8> = (0..255).collect();
     decoder::all(&Case { format: reader("raw", json!({})), file, good: 1, bad: 0, lines: false }).await;
@@ -123,6 +155,8 @@ async fn what_is_written_reads_back() {
         (json!({ "csv": { "delimiter": ";", "compression": "zstd" } }), json!({ "delimiter": ";", "columns": types, "compression": "zstd" })),
         (json!("json"), json!({ "columns": types })),
         (json!({ "json": { "compression": "gzip" } }), json!({ "columns": types })),
+        (json!("avro"), json!({})),
+        (json!({ "avro": { "codec": "zstd", "block_size": "1KiB" } }), json!({})),
         (json!("parquet"), json!({})),
         (json!({ "parquet": { "compression": "zstd" } }), json!({})),
     ] {

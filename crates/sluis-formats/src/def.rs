@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::Schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sluis_core::registry::{FileHead, Sniffed};
 use sluis_core::{EncoderFactory, Error, Result};
 
 /// A format's configuration; nothing (`null`) means all defaults.
@@ -29,6 +30,13 @@ pub fn lenient<T: DeserializeOwned + schemars::JsonSchema>(value: &Value) -> Res
         (other, _) => other.clone(),
     };
     config_of("", &kept)
+}
+
+/// Files that begin with their format's mark: all that have bytes must.
+pub fn sniff_magic(heads: &[FileHead], magic: &[u8]) -> Option<Sniffed> {
+    let mut heads = heads.iter().filter(|h| !h.bytes.is_empty()).peekable();
+    heads.peek()?;
+    heads.all(|h| h.bytes.starts_with(magic)).then(|| Sniffed { options: Value::Object(Map::new()), confidence: 1.0, notes: Vec::new() })
 }
 
 /// One schema with the keys of both; those of `reading` win.
@@ -82,6 +90,7 @@ fn writer_schemas() -> Vec<(&'static str, Schema)> {
         settings.into_generator().into_root_schema_for::<T>()
     }
     vec![
+        ("avro", of::<crate::avro::config::AvroWrite>()),
         ("csv", of::<crate::csv::config::CsvWrite>()),
         ("json", of::<crate::json::config::JsonWrite>()),
         ("parquet", of::<crate::parquet::config::ParquetWrite>()),

@@ -127,7 +127,7 @@ async fn files_without_rows_are_no_errors_and_say_nothing_of_types() {
         assert_eq!((told.rows.len(), told.rejects.len(), told.error), (0, 0, None), "{bytes:?}");
         assert_eq!(told.columns, "id int, s string", "{bytes:?}");
     }
-    for format in ["json", "parquet", "raw"] {
+    for format in ["avro", "json", "parquet", "raw"] {
         let told = tell(format, json!({}), "/in/f", b"").await;
         assert_eq!((told.rows.len(), told.rejects.len(), told.error), (0, 0, None), "{format}");
     }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use iceberg::spec::{ListType, NestedField, NestedFieldRef, PrimitiveType as P, Schema, StructType, Type};
+use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, PrimitiveType as P, Schema, StructType, Type};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
-use sluis_core::columns::type_name;
+use sluis_core::columns::{map_parts, type_name};
 use sluis_core::{Error, ErrorKind, Result};
 
 use crate::work::{broken, unfit};
@@ -61,6 +61,12 @@ fn fresh(t: &DataType, last: &mut i32) -> Result<Type, String> {
         let id = id();
         return Ok(Type::List(ListType::new(NestedField::list_element(id, fresh(item.data_type(), last)?, false).into())));
     }
+    if let Some((key, value)) = map_parts(t) {
+        let (key_id, value_id) = (id(), id());
+        let key = NestedField::map_key_element(key_id, fresh(key, last)?);
+        let value = NestedField::map_value_element(value_id, fresh(value, last)?, false);
+        return Ok(Type::Map(MapType::new(key.into(), value.into())));
+    }
     match t {
         DataType::Struct(fields) if !fields.is_empty() => {
             let ids: Vec<i32> = fields.iter().map(|_| id()).collect();
@@ -90,7 +96,16 @@ fn widened(have: &Type, come: &DataType, last: &mut i32) -> Result<Type, String>
             let grown = grown(parts.fields(), fields, last).map_err(|(name, why)| format!("its field `{name}`: {why}"))?;
             Ok(Type::Struct(StructType::new(grown)))
         }
-        Type::Map(_) => Err(misfit()),
+        Type::Map(map) => {
+            let (key, come) = map_parts(come).ok_or_else(misfit)?;
+            // A key that changes its type would be another key.
+            if widened(&map.key_field.field_type, key, last)? != *map.key_field.field_type {
+                return Err(misfit());
+            }
+            let mut value = map.value_field.as_ref().clone();
+            value.field_type = Box::new(widened(&value.field_type, come, last)?);
+            Ok(Type::Map(MapType::new(map.key_field.clone(), value.into())))
+        }
     }
 }
 
@@ -288,6 +303,13 @@ pub fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             let a = array.as_list::<i32>();
             let values = cast(a.values(), item.data_type())?;
             Ok(Arc::new(ListArray::try_new(item.clone(), a.offsets().clone(), values, a.nulls().cloned()).map_err(unfit)?))
+        }
+        (DataType::Map(..), DataType::Map(entries, sorted)) => {
+            let DataType::Struct(parts) = entries.data_type() else { return Err(Error::internal("a map's entries are no structs")) };
+            let a = array.as_map();
+            let columns = vec![cast(a.keys(), parts[0].data_type())?, cast(a.values(), parts[1].data_type())?];
+            let rows = StructArray::try_new_with_length(parts.clone(), columns, None, a.entries().len()).map_err(unfit)?;
+            Ok(Arc::new(MapArray::try_new(entries.clone(), a.offsets().clone(), rows, a.nulls().cloned(), *sorted).map_err(unfit)?))
         }
         (from, DataType::List(_)) if list_item(from).is_some() => {
             let item = list_item(from).cloned().ok_or_else(|| Error::internal("a list has no item"))?;

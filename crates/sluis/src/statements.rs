@@ -61,7 +61,14 @@ pub fn known_columns(pipeline: &Pipeline) -> (SchemaRef, bool) {
     }
     let Some(format) = &pipeline.format else { return (constants, false) };
     let declared = (format.def.declared_columns)(&format.config);
-    let complete = declared.is_some() && (format.def.name == "raw" || (format.def.name == "csv" && headless(&format.config)));
+    let all = match format.def.name {
+        "raw" => true,
+        "csv" => headless(&format.config),
+        // Every column has its place; those without a type are not among the declared ones.
+        "fixed" => format.config["columns"].as_object().is_some_and(|c| c.len() == declared.as_ref().map_or(0, |d| d.fields().len())),
+        _ => false,
+    };
+    let complete = declared.is_some() && all;
     (unite(&declared.unwrap_or_else(|| Arc::new(Schema::empty())), &constants), complete)
 }
 

@@ -261,7 +261,7 @@ async fn ahead(reading: &Reading, planned: &Split, fetched: &mut Fetched) -> Res
         Opened::File(file) => {
             let Some(format) = &reading.format else {
                 return Err(
-                    Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, parquet or raw")
+                    Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, avro, parquet, fixed, orc or raw")
                 );
             };
             let file: Arc<dyn RawFile> = Arc::new(Metered { file, meter: reading.meter.clone() });

@@ -16,7 +16,7 @@ use super::config::Ragged;
 use super::dialect::Dialect;
 use super::frame::{Block, bad_quote};
 use super::layout::Layout;
-use super::scan::{Sink, scan};
+use super::scan::{Sink, Stop, scan};
 use crate::values::guess::fitting;
 use crate::values::push_excerpt;
 
@@ -32,6 +32,14 @@ pub const MISSING: (u32, u32) = (u32::MAX, u32::MAX);
 /// # Errors
 /// Only for bugs: bad data makes rejects.
 pub fn decode_block(layout: &Layout, block: Block) -> Result<Decoded> {
+    decode_by(layout, block, |bytes, at, table| scan(bytes, at, &layout.dialect, true, table))
+}
+
+/// Decodes one block whose records and fields `scan` finds: from a position on, until the table has enough.
+///
+/// # Errors
+/// Only for bugs: bad data makes rejects.
+pub fn decode_by(layout: &Layout, block: Block, scan: impl Fn(&[u8], usize, &mut Table<'_>) -> Stop) -> Result<Decoded> {
     let bytes = &block.bytes;
     let width = layout.kinds.len();
     let guess = bytes.len() / (width * 8).max(16);
@@ -41,7 +49,7 @@ pub fn decode_block(layout: &Layout, block: Block) -> Result<Decoded> {
     let mut at = 0;
     while at < bytes.len() {
         table.begin();
-        let stop = scan(bytes, at, &layout.dialect, true, &mut table);
+        let stop = scan(bytes, at, &mut table);
         at = stop.at;
         table.line += stop.lines;
         table.parse(&mut columns, rows.total);
@@ -111,7 +119,7 @@ struct Row {
 }
 
 /// A stripe of records: where their fields are.
-struct Table<'a> {
+pub struct Table<'a> {
     layout: &'a Layout,
     block: &'a Bytes,
     /// All of the block is valid UTF-8.

@@ -15,7 +15,7 @@ use sluis_core::{Error, ErrorKind, RawFile, Result};
 use super::column::unquoted;
 use super::config::Reading;
 use super::dialect::Dialect;
-use super::frame::Framer;
+use super::frame::{Framer, Opening};
 use super::layout::{Nulls, names};
 use super::scan::{Sink, scan};
 use crate::text::TextSource;
@@ -28,12 +28,26 @@ const AT_ONCE: usize = 16;
 
 /// See [`sluis_core::FileFormat::infer`].
 pub async fn infer(reading: &Arc<Reading>, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
+    let find = |block: &[u8], dialect: &Dialect, rows: &mut Observe<'_>| {
+        scan(block, 0, dialect, true, rows);
+    };
+    infer_by(reading, sample, known, |opening| names(reading, opening), find).await
+}
+
+/// Likewise, for files whose columns `names` tells and whose records `find` finds in a block.
+pub async fn infer_by(
+    reading: &Arc<Reading>,
+    sample: &[Arc<dyn RawFile>],
+    known: Option<&SchemaRef>,
+    names: impl Fn(&Opening) -> Vec<String>,
+    find: impl Fn(&[u8], &Dialect, &mut Observe<'_>),
+) -> Result<SchemaRef> {
     let mut columns = Seen { known: known.cloned(), ..Seen::default() };
     let files: Vec<_> = sample.iter().cloned().map(|f| head(reading.clone(), f)).collect();
     let mut heads = stream::iter(files).buffered(AT_ONCE);
     while let Some(head) = heads.next().await {
         let (pieces, ended) = head?;
-        columns.file(reading, pieces, ended);
+        columns.file(reading, pieces, ended, &names, &find);
     }
     Ok(columns.schema(reading))
 }
@@ -78,7 +92,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn file(&mut self, reading: &Reading, pieces: Vec<Bytes>, ended: bool) {
+    fn file(
+        &mut self,
+        reading: &Reading,
+        pieces: Vec<Bytes>,
+        ended: bool,
+        names: &impl Fn(&Opening) -> Vec<String>,
+        find: &impl Fn(&[u8], &Dialect, &mut Observe<'_>),
+    ) {
         let mut framer = Framer::new(reading.dialect.clone(), reading.newline, usize::MAX / 4, reading.skip, reading.header, reading.footer);
         pieces.iter().for_each(|p| framer.push(p));
         if ended {
@@ -88,7 +109,7 @@ impl Seen {
         if opening.width.is_none() {
             return;
         }
-        let names = names(reading, &opening);
+        let names = names(&opening);
         // Without the file's end the last records of the sample may be the footer: the framer keeps them back.
         let mut at: Vec<usize> = Vec::new();
         let (nulls, dialect) = (Nulls::new(&reading.nulls), framer.dialect().clone());
@@ -97,7 +118,7 @@ impl Seen {
                 at = names.iter().map(|n| self.column(reading, n)).collect();
             }
             let mut rows = Observe { seen: self, at: &at, block: &block, dialect: &dialect, nulls: &nulls, point: reading.point, fields: Vec::new() };
-            scan(&block, 0, &dialect, true, &mut rows);
+            find(&block, &dialect, &mut rows);
         }
     }
 
@@ -136,7 +157,7 @@ impl Seen {
 }
 
 /// Shows every value of every whole row to its column's guess.
-struct Observe<'a> {
+pub struct Observe<'a> {
     seen: &'a mut Seen,
     at: &'a [usize],
     block: &'a [u8],
@@ -154,7 +175,8 @@ impl Sink for Observe<'_> {
     fn record(&mut self, _: usize, _: usize, _: u64) -> bool {
         if self.fields.len() == self.at.len() {
             for (&(start, end), &i) in self.fields.iter().zip(self.at) {
-                let raw = &self.block[start..end];
+                // A field that a line of fixed width lacks is outside of the block.
+                let raw = self.block.get(start..end).unwrap_or_default();
                 let bare = unquoted(raw.trim_ascii(), self.dialect).trim_ascii();
                 if bare.is_empty() || self.nulls.is_word(bare) {
                     continue;

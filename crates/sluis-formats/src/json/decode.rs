@@ -13,17 +13,18 @@ use bytes::Bytes;
 use sluis_core::reject::RAW_LIMIT;
 use sluis_core::{Decoded, Error, Misfit, Misfits, Reject, RejectReason, Result, RowOrigins};
 
+use super::config::{JsonReading, Nested};
 use super::frame::Documents;
 use super::infer::fitting;
-use super::node::{Node, name_of, within};
-use super::parse::{Bad, Parser, unescape};
-use crate::csv::config::Reading;
+use super::node::{name_of, within};
+use super::parse::{Bad, DEPTH, Parser, unescape};
 use crate::csv::frame::Block;
+use crate::tree::Node;
 use crate::values::guess::beyond_double;
 
 /// What a block needs to be decoded.
 pub struct Layout {
-    pub reading: Arc<Reading>,
+    pub reading: Arc<JsonReading>,
     pub schema: SchemaRef,
     pub keep_origins: bool,
     pub misfits: Misfits,
@@ -81,6 +82,8 @@ struct Table<'a> {
     rejects: Vec<Reject>,
     copied: usize,
     scratch: Vec<u8>,
+    /// The column behind the last one.
+    expected: usize,
 }
 
 impl<'a> Table<'a> {
@@ -101,6 +104,7 @@ impl<'a> Table<'a> {
             rejects,
             copied: 0,
             scratch: Vec::new(),
+            expected: 0,
         }
     }
 
@@ -116,6 +120,7 @@ impl<'a> Table<'a> {
             self.reject(RejectReason::BadEncoding, start, end, line, None, message);
             return;
         }
+        self.expected = 0;
         let result = self.row(&mut Parser::new(raw));
         // Columns that the document lacks, or did not come to, are null.
         self.rows += 1;
@@ -140,24 +145,48 @@ impl<'a> Table<'a> {
             parser.end()?;
             return Err(Bad::Syntax("the document is not an object".into(), 0));
         }
+        self.fields(parser, &mut Vec::new(), 0)?;
+        parser.end()
+    }
+
+    /// The fields of an object; `prefix` stands before their names where objects are flattened.
+    fn fields(&mut self, parser: &mut Parser<'_>, prefix: &mut Vec<u8>, depth: usize) -> Result<(), Bad> {
+        if depth > DEPTH {
+            return Err(parser.wrong("nested too deeply"));
+        }
         parser.expect(b'{', "`{`")?;
         if parser.closes(b'}') {
-            return parser.end();
+            return Ok(());
         }
-        let mut expected = 0;
+        let flattens = self.layout.reading.nested == Nested::Flatten;
         loop {
             let key = parser.key()?;
             // Documents tend to have the same keys in the same order.
+            let expected = self.expected;
             let i = match self.columns.get(expected) {
-                Some((name, _)) if !key.escaped && name.as_bytes() == key.raw => expected,
+                Some((name, _)) if !flattens && !key.escaped && name.as_bytes() == key.raw => expected,
                 _ => {
                     let mut scratch = std::mem::take(&mut self.scratch);
-                    let i = self.column(name_of(key, &mut scratch, parser)?);
+                    let found = name_of(key, &mut scratch, parser).map(|name| {
+                        let length = prefix.len();
+                        prefix.extend_from_slice(name);
+                        length
+                    });
                     self.scratch = scratch;
+                    let length = found?;
+                    let opened = flattens && self.opens(parser, prefix, depth)?;
+                    let i = if opened { None } else { Some(self.column(prefix)) };
+                    prefix.truncate(length);
+                    let Some(i) = i else {
+                        if !parser.more(b'}')? {
+                            return Ok(());
+                        }
+                        continue;
+                    };
                     i
                 }
             };
-            expected = i + 1;
+            self.expected = i + 1;
             let rows = self.rows;
             let (name, column) = &mut self.columns[i];
             if column.count() > rows {
@@ -169,7 +198,7 @@ impl<'a> Table<'a> {
                 column.take(parser).map_err(|e| within(e, name.as_bytes()))?;
             }
             if !parser.more(b'}')? {
-                return parser.end();
+                return Ok(());
             }
         }
     }
@@ -202,6 +231,25 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Takes a value that is no column itself: an object that is flattened, or a null where no column is. `false`: it is one.
+    fn opens(&mut self, parser: &mut Parser<'_>, name: &mut Vec<u8>, depth: usize) -> Result<bool, Bad> {
+        match parser.peek() {
+            Some(b'{') if self.layout.reading.flattens(name) => {
+                let length = name.len();
+                name.extend_from_slice(&self.layout.reading.separator);
+                let result = self.fields(parser, name, depth + 1);
+                name.truncate(length);
+                result.map(|()| true)
+            }
+            Some(b'n')
+                if !self.by_name.contains_key(name.as_slice()) && self.layout.schema.field_with_name(&String::from_utf8_lossy(name)).is_err() =>
+            {
+                parser.word().map(|_| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// The column of that name, as a new one if it is the first time.
     fn column(&mut self, name: &[u8]) -> usize {
         if let Some(&i) = self.by_name.get(name) {
@@ -210,7 +258,7 @@ impl<'a> Table<'a> {
         let text = String::from_utf8_lossy(name).into_owned();
         let data_type = self.layout.schema.field_with_name(&text).map_or(DataType::Utf8, |f| f.data_type().clone());
         let reading = &self.layout.reading;
-        let mut node = Node::new(&data_type, &|t| reading.kind(&text, t));
+        let mut node = Node::new(&data_type, &|t| reading.reading.kind(&text, t));
         node.pad(self.rows);
         if self.layout.misfits != Misfits::Reject {
             self.told.push(self.layout.misfits.told(&text));

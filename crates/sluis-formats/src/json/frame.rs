@@ -70,12 +70,28 @@ impl DocumentFramer {
         }
     }
 
+    /// Documents one after another, whatever the first one is.
+    pub fn one_after_another(mut self) -> Self {
+        self.array = Array::None;
+        self
+    }
+
     /// Takes more of the file; gives a block when there is enough.
     pub fn push(&mut self, piece: &[u8]) -> Option<Documents> {
+        self.take(piece);
+        (self.buffer.len() >= self.target && (!self.found.is_empty() || !self.rejects.is_empty())).then(|| self.block())
+    }
+
+    /// Takes more of the file.
+    pub fn take(&mut self, piece: &[u8]) {
         self.buffer.extend_from_slice(piece);
         self.look();
         self.drop_long();
-        (self.buffer.len() >= self.target && (!self.found.is_empty() || !self.rejects.is_empty())).then(|| self.block())
+        if self.current.is_none() && self.found.is_empty() && self.rejects.is_empty() {
+            // Nothing but space between documents.
+            let _ = self.buffer.split_to(self.seen);
+            self.seen = 0;
+        }
     }
 
     /// The file has ended.

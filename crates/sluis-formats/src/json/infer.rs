@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use sluis_core::columns::widen;
 
-use super::parse::{Bad, Parser, unescape};
-use crate::csv::config::Reading;
+use super::config::{JsonReading, Nested};
+use super::parse::{Bad, DEPTH, Parser, unescape};
 use crate::values::Kind;
 use crate::values::guess::Guess;
 
@@ -48,14 +48,14 @@ impl Fields {
 
 /// Gathers documents.
 pub struct Inference<'a> {
-    reading: &'a Reading,
+    json: &'a JsonReading,
     known: Option<&'a SchemaRef>,
     fields: Fields,
 }
 
 impl<'a> Inference<'a> {
-    pub fn new(reading: &'a Reading, known: Option<&'a SchemaRef>) -> Self {
-        Self { reading, known, fields: Fields::default() }
+    pub fn new(json: &'a JsonReading, known: Option<&'a SchemaRef>) -> Self {
+        Self { json, known, fields: Fields::default() }
     }
 
     /// Looks at a document; what is no row is passed over.
@@ -68,28 +68,38 @@ impl<'a> Inference<'a> {
         if check.peek() != Some(b'{') || check.skip().is_err() || check.end().is_err() {
             return;
         }
-        let (reading, known) = (self.reading, self.known);
-        let kind = |name: &str| known.and_then(|k| k.field_with_name(name).ok()).map(|f| reading.kind(name, f.data_type()));
+        let (json, known) = (self.json, self.known);
+        let kind = |name: &str| known.and_then(|k| k.field_with_name(name).ok()).map(|f| json.reading.kind(name, f.data_type()));
         // It has been checked: nothing can go wrong.
-        let _ = object(&mut self.fields, &mut Parser::new(raw), &kind);
+        let _ = match json.nested {
+            Nested::Flatten => flat(json, &mut self.fields, &mut Parser::new(raw), &mut Vec::new(), &kind, 0),
+            Nested::Keep | Nested::Text => object(&mut self.fields, &mut Parser::new(raw), &kind),
+        };
     }
 
     /// The schema: declared columns, known ones, new ones.
     pub fn schema(self) -> SchemaRef {
-        let mut fields: Vec<Field> = self.reading.declared_schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+        let json = self.json;
+        let mut fields: Vec<Field> = json.declared.fields().iter().map(|f| f.as_ref().clone()).collect();
         let mut seen: HashMap<String, DataType> = HashMap::new();
         let mut order = Vec::new();
-        for (name, column) in self.fields.order {
+        // What held nothing but nulls, where objects are flattened: an object that was never there.
+        let separator = String::from_utf8_lossy(&json.separator);
+        let is_prefix = |name: &str| self.fields.order.iter().any(|(n, _)| n.strip_prefix(name).is_some_and(|rest| rest.starts_with(&*separator)));
+        let gone: Vec<bool> =
+            self.fields.order.iter().map(|(n, s)| json.nested == Nested::Flatten && s.data_type().is_none() && is_prefix(n)).collect();
+        for ((name, column), _) in self.fields.order.into_iter().zip(gone).filter(|(_, gone)| !gone) {
             let fits = column.known.is_some() && !column.unfit;
             let known = self.known.and_then(|k| k.field_with_name(&name).ok()).map(|f| f.data_type().clone());
-            let data_type = match (column.data_type(), known) {
+            let new = column.data_type().map(|t| if json.nested == Nested::Text && t.is_nested() { DataType::Utf8 } else { t });
+            let data_type = match (new, known) {
                 (_, Some(known)) if fits => known,
                 (Some(new), Some(known)) => widen(&known, &new),
                 (None, Some(known)) => known,
                 (new, None) => new.unwrap_or(DataType::Utf8),
             };
             order.push(name.clone());
-            seen.insert(name, if self.reading.all_text { DataType::Utf8 } else { data_type });
+            seen.insert(name, if json.reading.all_text { DataType::Utf8 } else { data_type });
         }
         let mut add = |field: Field| {
             if !fields.iter().any(|f| f.name() == field.name()) {
@@ -132,6 +142,36 @@ fn object(fields: &mut Fields, parser: &mut Parser<'_>, known: &dyn Fn(&str) -> 
         let mut name = Vec::new();
         unescape(key, &mut name).ok_or_else(|| parser.wrong("escape"))?;
         fields.get(&name, known).value(parser)?;
+        if !parser.more(b'}')? {
+            return Ok(());
+        }
+    }
+}
+
+/// The fields of an object, those of objects within it by their long names.
+fn flat(
+    json: &JsonReading,
+    fields: &mut Fields,
+    parser: &mut Parser<'_>,
+    prefix: &mut Vec<u8>,
+    known: &dyn Fn(&str) -> Option<Kind>,
+    depth: usize,
+) -> Result<(), Bad> {
+    parser.expect(b'{', "`{`")?;
+    if depth > DEPTH || parser.closes(b'}') {
+        return Ok(());
+    }
+    loop {
+        let key = parser.key()?;
+        let length = prefix.len();
+        unescape(key, prefix).ok_or_else(|| parser.wrong("escape"))?;
+        if parser.peek() == Some(b'{') && json.flattens(prefix) {
+            prefix.extend_from_slice(&json.separator);
+            flat(json, fields, parser, prefix, known, depth + 1)?;
+        } else {
+            fields.get(prefix, known).value(parser)?;
+        }
+        prefix.truncate(length);
         if !parser.more(b'}')? {
             return Ok(());
         }

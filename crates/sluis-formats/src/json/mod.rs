@@ -1,7 +1,8 @@
 //! JSON: our own decoder and encoder.
 //!
-//! Reading: `text.rs` (bytes to UTF-8) → framing (CSV's framer for lines, [`frame`] for documents over several lines) → [`decode`] (a block
-//! to a batch, side by side, with [`parse`] and [`node`]). Deliberately not here: paths inside documents, flattening.
+//! Reading: `text.rs` (bytes to UTF-8) → framing (CSV's framer for lines, [`frame`] for documents over several lines, behind [`path`] where
+//! the records stand inside a document) → [`decode`] (a block to a batch, side by side, with [`parse`] and [`node`]).
+//! Deliberately not here: look-ups by filters or expressions (SQL does that).
 //! Guarantees: file order; bounded memory; every document becomes a row or a reject; a block's batch has the columns its documents have.
 
 pub mod config;
@@ -11,6 +12,8 @@ pub mod frame;
 pub mod infer;
 pub mod node;
 pub mod parse;
+pub mod path;
+pub mod sniff;
 #[cfg(test)]
 mod tests;
 
@@ -21,14 +24,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use sluis_core::registry::Problem;
-use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
+use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Reject, RejectReason, Result};
 
-use self::config::{JsonRead, JsonWrite};
+use self::config::{JsonRead, JsonReading, JsonWrite};
 use self::decode::{Layout, Piece};
 use self::frame::{DocumentFramer, Documents};
 use self::infer::Inference;
 use self::parse::Parser;
-use crate::csv::config::Reading;
+use self::path::PathFilter;
 use crate::csv::dialect::Newline;
 use crate::csv::frame::Framer;
 use crate::def::{config_of, merged_schema};
@@ -38,7 +41,7 @@ use crate::text::TextSource;
 /// `json:`.
 pub static JSON: FormatDef = FormatDef {
     name: "json",
-    summary: "JSON: lines, one array, or documents one after another",
+    summary: "JSON: lines, one array, documents one after another, or records inside a document",
     schema: || merged_schema(&schemars::schema_for!(JsonRead), &schemars::schema_for!(JsonWrite)),
     validate: |v| {
         let Ok(config) = crate::def::lenient::<JsonRead>(v) else { return Vec::new() };
@@ -51,20 +54,19 @@ pub static JSON: FormatDef = FormatDef {
             let text = all.iter().map(|(at, message)| format!("{}: {message}", at.join("."))).collect::<Vec<_>>().join("; ");
             Error::config(format!("json: {text}"))
         })?;
-        Ok(Arc::new(Json { lines: config.lines, reading: Arc::new(reading) }))
+        Ok(Arc::new(Json { reading: Arc::new(reading) }))
     }),
     writer: Some(|v| Ok(Arc::new(encode::JsonFactory::new(config_of::<JsonWrite>("json", v)?)?))),
     declared_columns: |v| {
-        let reading = config_of::<JsonRead>("json", v).ok()?.checked().ok()?;
-        (!reading.declared.is_empty()).then(|| reading.declared_schema())
+        let declared = config_of::<JsonRead>("json", v).ok()?.checked().ok()?.declared;
+        (!declared.fields().is_empty()).then_some(declared)
     },
-    sniff: None,
+    sniff: Some(sniff::sniff),
 };
 
 /// JSON, configured.
 struct Json {
-    lines: Option<bool>,
-    reading: Arc<Reading>,
+    reading: Arc<JsonReading>,
 }
 
 /// Bytes of a block, about.
@@ -82,7 +84,7 @@ impl FileFormat for Json {
 
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
         let mut inference = Inference::new(&self.reading, known);
-        let files: Vec<_> = sample.iter().cloned().map(|f| head(f, self.reading.clone(), self.lines)).collect();
+        let files: Vec<_> = sample.iter().cloned().map(|f| head(f, self.reading.clone())).collect();
         let mut heads = stream::iter(files).buffered(AT_ONCE);
         while let Some(pieces) = heads.next().await {
             for piece in pieces? {
@@ -103,7 +105,7 @@ impl FileFormat for Json {
             keep_origins: options.keep_origins,
             misfits: options.misfits.clone(),
         };
-        match Pieces::open(file, &self.reading, self.lines).await {
+        match Pieces::open(file, &self.reading).await {
             Ok(pieces) => Ok(decode_in_order(pieces, options.threads, large, move |p| decode::decode(&layout, p))),
             Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => Ok(stream::once(std::future::ready(Err(e))).boxed()),
             Err(e) => Err(e),
@@ -112,10 +114,10 @@ impl FileFormat for Json {
 }
 
 /// The first documents of a file; as far as it can be read if it is damaged.
-async fn head(file: Arc<dyn RawFile>, reading: Arc<Reading>, lines: Option<bool>) -> Result<Vec<Piece>> {
+async fn head(file: Arc<dyn RawFile>, reading: Arc<JsonReading>) -> Result<Vec<Piece>> {
     let mut found = Vec::new();
     let read = async {
-        let mut pieces = Pieces::open(file, &reading, lines).await?;
+        let mut pieces = Pieces::open(file, &reading).await?;
         let mut length = 0;
         while length < SAMPLE {
             let Some(piece) = pieces.next().await? else { break };
@@ -141,12 +143,19 @@ enum Framing {
     Lines(Framer),
     /// With a block that is ready, and whether the file has ended.
     Documents(DocumentFramer, Option<Documents>, bool),
+    /// Likewise, inside documents.
+    Inside(Box<PathFilter>, DocumentFramer, bool),
 }
 
 impl Pieces {
-    async fn open(file: Arc<dyn RawFile>, reading: &Reading, lines: Option<bool>) -> Result<Self> {
+    async fn open(file: Arc<dyn RawFile>, json: &JsonReading) -> Result<Self> {
         let path = file.version().path.clone();
+        let (reading, lines) = (&json.reading, json.lines);
         let mut source = TextSource::open(file, reading.compression, reading.encoding).await?;
+        if let Some(inside) = &json.path {
+            let framer = DocumentFramer::new(BLOCK, reading.dialect.max_row).one_after_another();
+            return Ok(Self { source, framing: Framing::Inside(Box::new(PathFilter::new(inside.clone())), framer, false), path });
+        }
         // The beginning, up to the first line's end, tells how documents are laid out.
         let mut head: Vec<Bytes> = Vec::new();
         let mut length = 0;
@@ -201,6 +210,30 @@ impl Cutter for Pieces {
                         Some(piece) => framer.push(&piece),
                         None if framer.end() => {}
                         None => return Ok(None),
+                    }
+                }
+                Framing::Inside(_, _, true) => return Ok(None),
+                Framing::Inside(filter, framer, ended) => {
+                    let mut records = Vec::new();
+                    match self.source.next().await? {
+                        Some(piece) => {
+                            filter.push(&piece, &mut records).map_err(|e| e.context("file", &self.path))?;
+                            if let Some(block) = framer.push(&records) {
+                                return Ok(Some(Piece::Documents(block)));
+                            }
+                        }
+                        None => {
+                            *ended = true;
+                            filter.end(&mut records).map_err(|e| e.context("file", &self.path))?;
+                            framer.take(&records);
+                            let mut block = framer.end().map_err(|e| e.context("file", &self.path))?;
+                            if filter.missed() {
+                                let message = format!("nothing stands at `{}` in the file's documents", filter.path());
+                                let reject = Reject { reason: RejectReason::MissingValue, line: 1, column: None, message, raw: Bytes::new() };
+                                block = Some(Documents { bytes: Bytes::new(), at: Vec::new(), rejects: vec![reject] });
+                            }
+                            return Ok(block.map(Piece::Documents));
+                        }
                     }
                 }
                 Framing::Documents(_, first @ Some(_), _) => return Ok(first.take().map(Piece::Documents)),

@@ -1,76 +1,17 @@
-//! Columns of JSON documents: a tree of builders that takes values straight from the parser.
+//! JSON values into columns: what a builder (`tree.rs`) takes from the parser.
 //!
-//! Deliberately not here: documents, rejects. Guarantees: taking a value, well or badly, makes a node longer by exactly one, and all its
-//! children keep step, so that a bad row can be taken out afterwards.
+//! Deliberately not here: documents, rejects. Guarantees: taking a value, well or badly, makes a node longer by exactly one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, ListArray, StructArray};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, Field, FieldRef, Fields};
 use sluis_core::columns::type_name;
-use sluis_core::{Error, Result};
 
 use super::parse::{Bad, Parser, Text, unescape};
 use crate::grow::Values;
+use crate::tree::{Node, Shape};
 use crate::values::{Kind, numbers, time};
 
-/// One column, or one field of a nested one.
-pub struct Node {
-    shape: Shape,
-    nulls: NullBufferBuilder,
-    length: usize,
-}
-
-enum Shape {
-    Scalar(Kind, Values),
-    Struct(Fields, Vec<Node>, HashMap<Vec<u8>, usize>),
-    List(FieldRef, Box<Node>, Vec<i32>),
-}
-
 impl Node {
-    /// A node for an Arrow type; `scalar` says what a type that is not nested is parsed as.
-    pub fn new(data_type: &DataType, scalar: &dyn Fn(&DataType) -> Kind) -> Self {
-        let shape = match data_type {
-            DataType::Struct(fields) => {
-                let children = fields.iter().map(|f| Node::new(f.data_type(), scalar)).collect();
-                let index = fields.iter().enumerate().map(|(i, f)| (f.name().clone().into_bytes(), i)).collect();
-                Shape::Struct(fields.clone(), children, index)
-            }
-            DataType::List(item) => Shape::List(item.clone(), Box::new(Node::new(item.data_type(), scalar)), vec![0]),
-            other => {
-                let kind = scalar(other);
-                let values = Values::new(&kind, 0);
-                Shape::Scalar(kind, values)
-            }
-        };
-        Self { shape, nulls: NullBufferBuilder::new(0), length: 0 }
-    }
-
-    /// Values taken so far.
-    pub fn count(&self) -> usize {
-        self.length
-    }
-
-    /// Appends a null.
-    pub fn push_null(&mut self) {
-        match &mut self.shape {
-            Shape::Scalar(_, values) => values.push_default(),
-            Shape::Struct(_, children, _) => children.iter_mut().for_each(Node::push_null),
-            Shape::List(_, item, offsets) => offsets.push(item.count() as i32),
-        }
-        self.nulls.append_null();
-        self.length += 1;
-    }
-
-    /// Appends nulls until there are `length` values.
-    pub fn pad(&mut self, length: usize) {
-        while self.length < length {
-            self.push_null();
-        }
-    }
-
     /// Takes the parser's next value.
     pub fn take(&mut self, parser: &mut Parser<'_>) -> Result<(), Bad> {
         let (valid, result) = match &mut self.shape {
@@ -87,53 +28,20 @@ impl Node {
                 children.iter_mut().for_each(|c| c.pad(length + 1));
                 (matches!(result, Ok(true)), result.map(|_| ()))
             }
+            Shape::Map(keys, values, offsets) => {
+                let result = entries(keys, values, parser);
+                values.pad(keys.count());
+                offsets.push(keys.count() as i32);
+                (matches!(result, Ok(true)), result.map(|_| ()))
+            }
             Shape::List(_, item, offsets) => {
                 let result = items(item, parser);
                 offsets.push(item.count() as i32);
                 (matches!(result, Ok(true)), result.map(|_| ()))
             }
         };
-        if valid {
-            self.nulls.append_non_null();
-        } else {
-            self.nulls.append_null();
-        }
-        self.length += 1;
+        self.appended(valid);
         result
-    }
-
-    /// The type of the array it makes.
-    pub fn data_type(&self) -> DataType {
-        match &self.shape {
-            Shape::Scalar(kind, _) => kind.data_type(),
-            Shape::Struct(fields, children, _) => {
-                DataType::Struct(fields.iter().zip(children).map(|(f, c)| Field::new(f.name(), c.data_type(), true)).collect())
-            }
-            Shape::List(item, node, _) => DataType::List(Arc::new(Field::new(item.name(), node.data_type(), true))),
-        }
-    }
-
-    /// The array.
-    ///
-    /// # Errors
-    /// Only for bugs.
-    pub fn finish(self) -> Result<ArrayRef> {
-        let unfit = |e: arrow_schema::ArrowError| Error::internal("a nested column does not fit its type").source(e);
-        let data_type = self.data_type();
-        let mut nulls = self.nulls;
-        let nulls = nulls.finish();
-        Ok(match (self.shape, data_type) {
-            (Shape::Scalar(kind, values), _) => values.finish(&kind, nulls)?,
-            (Shape::Struct(_, children, _), DataType::Struct(fields)) => {
-                let arrays = children.into_iter().map(Node::finish).collect::<Result<Vec<_>>>()?;
-                Arc::new(StructArray::try_new_with_length(fields, arrays, nulls, self.length).map_err(unfit)?)
-            }
-            (Shape::List(_, item, offsets), DataType::List(field)) => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(ListArray::try_new(field, offsets, item.finish()?, nulls).map_err(unfit)?)
-            }
-            _ => return Err(Error::internal("a column has another type than its builder")),
-        })
     }
 }
 
@@ -210,6 +118,42 @@ fn items(item: &mut Node, parser: &mut Parser<'_>) -> Result<bool, Bad> {
         if !parser.more(b']')? {
             return Ok(true);
         }
+    }
+}
+
+/// Reads an object as a map; `Ok(false)` for null. Where keys and values are not as many, values lack.
+fn entries(keys: &mut Node, values: &mut Node, parser: &mut Parser<'_>) -> Result<bool, Bad> {
+    if parser.peek() != Some(b'{') {
+        return null_or(parser, "an object");
+    }
+    parser.expect(b'{', "`{`")?;
+    if parser.closes(b'}') {
+        return Ok(true);
+    }
+    let mut unescaped = Vec::new();
+    loop {
+        let key = parser.key()?;
+        let name = name_of(key, &mut unescaped, parser)?;
+        let Shape::Scalar(kind, of_keys) = &mut keys.shape else { return Err(parser.wrong("the keys of a map are no nested values")) };
+        let known = push(kind, of_keys, name);
+        if known.is_none() {
+            of_keys.push_default();
+        }
+        keys.appended(true);
+        if known.is_none() {
+            return Err(Bad::Value(vec![], kind_complaint(keys, name)));
+        }
+        values.take(parser).map_err(|e| within(e, name))?;
+        if !parser.more(b'}')? {
+            return Ok(true);
+        }
+    }
+}
+
+fn kind_complaint(keys: &Node, name: &[u8]) -> String {
+    match &keys.shape {
+        Shape::Scalar(kind, _) => kind.complaint(name),
+        _ => "a key of a map is nested".into(),
     }
 }
 

@@ -111,6 +111,12 @@ impl<'a> Parser<'a> {
         closes
     }
 
+    /// Whether the document opens as an object with a name does.
+    pub fn opens_with_name(text: &[u8]) -> bool {
+        let mut parser = Parser::new(text);
+        parser.expect(b'{', "`{`").is_ok() && (parser.closes(b'}') || parser.key().is_ok())
+    }
+
     /// Nothing but white space may follow.
     pub fn end(&mut self) -> Result<(), Bad> {
         if self.peek().is_none() { Ok(()) } else { Err(self.wrong("text follows the document")) }

@@ -265,3 +265,61 @@ proptest! {
         runtime.block_on(read_file(&*format(json!({ "lines": false })), memory_file("/f.json", bytes), None));
     }
 }
+
+async fn read_text(config: Value, text: &str, piece: usize) -> Read {
+    read_file(format(config).as_ref(), memory_file_in_pieces("/in/f.json", text.as_bytes().to_vec(), piece), None).await
+}
+
+#[tokio::test]
+async fn records_are_read_inside_a_document() {
+    let items = (0..500).map(|i| format!("{{\"id\": {i},\n\"name\": \"n {i}\"}}")).collect::<Vec<_>>().join(",\n");
+    let text = format!("{{\"status\": {{\"items\": [1]}},\n\"data\": {{\"items\": [\n{items}\n]}}, \"more\": [{{}}]}}");
+    for piece in [1, 13, 100_000] {
+        let read = read_text(json!({ "path": "data.items" }), &text, piece).await;
+        assert_eq!((types(&read.schema).as_str(), read.rows.len(), read.rejects.len()), ("id bigint, name string", 500, 0));
+        assert_eq!(read.rows[499], r#"{"id":499,"name":"n 499"}"#);
+    }
+    let read = read_text(json!({ "path": "data.itmes" }), &text, 1000).await;
+    assert_eq!((read.rows.len(), read.rejects.len()), (0, 1), "a path that leads nowhere is said");
+    assert!(read.rejects[0].message.contains("data.itmes"), "{:?}", read.rejects);
+    let read = read_text(json!({ "path": "data.items" }), &text[..text.len() - 20], 1000).await;
+    assert_eq!(read.error.unwrap().kind(), ErrorKind::CorruptInput);
+    let read =
+        read_text(json!({ "path": "a", "max_row": "1KiB" }), &format!("{{\"a\":[{{\"x\":1}},\n{{\"x\":\"{}\"}},3]}}", "y".repeat(5000)), 100).await;
+    assert_eq!(read.rows, [r#"{"x":1}"#]);
+    assert_eq!(read.rejects.iter().map(|r| (r.line, r.reason.code())).collect::<Vec<_>>(), [(2, "too_long"), (2, "bad_syntax")]);
+}
+
+#[tokio::test]
+async fn objects_are_kept_flattened_or_text() {
+    let text = "{\"id\":1,\"place\":{\"city\":\"Gent\",\"at\":{\"x\":1.5}},\"tags\":[{\"t\":1}]}\n{\"id\":2,\"place\":null,\"tags\":[]}\n{\"place\":{\"at\":{\"x\":2,\"new\":\"y\"}},\"id\":3}\n";
+    let kept = read_text(json!({}), text, 10).await;
+    assert_eq!(types(&kept.schema), "id bigint, place struct<city: string, at: struct<x: double, new: string>>, tags list<struct<t: bigint>>");
+    let flat = read_text(json!({ "nested": "flatten" }), text, 10).await;
+    assert_eq!(types(&flat.schema), "id bigint, place_city string, place_at_x double, tags list<struct<t: bigint>>, place_at_new string");
+    assert_eq!(flat.rows[0], r#"{"id":1,"place_city":"Gent","place_at_x":1.5,"tags":[{"t":1}]}"#);
+    assert_eq!(flat.rows[1], r#"{"id":2,"tags":[]}"#);
+    assert_eq!(flat.rows[2], r#"{"id":3,"place_at_x":2.0,"place_at_new":"y"}"#);
+    let dotted =
+        read_text(json!({ "nested": "flatten", "separator": ".", "columns": { "place.at": "string", "place.city": "string" } }), text, 10).await;
+    assert_eq!(dotted.rows[0], r#"{"id":1,"place.city":"Gent","place.at":"{\"x\":1.5}","tags":[{"t":1}]}"#);
+    let plain = read_text(json!({ "nested": "text" }), text, 10).await;
+    assert_eq!(types(&plain.schema), "id bigint, place string, tags string");
+    assert_eq!(plain.rows[0], r#"{"id":1,"place":"{\"city\":\"Gent\",\"at\":{\"x\":1.5}}","tags":"[{\"t\":1}]"}"#);
+    let twice = read_text(json!({ "nested": "flatten" }), "{\"a_b\":1,\"a\":{\"b\":2}}\n", 10).await;
+    assert_eq!((twice.rows.len(), twice.rejects[0].reason.code()), (0, "bad_syntax"), "two values for one column");
+}
+
+#[tokio::test]
+async fn nested_columns_can_be_declared() {
+    let columns = json!({ "scores": "map<string, decimal(10,2)>", "who": "struct<name: string, born: date>", "n": "list<int>", "id": "bigint" });
+    let text = "{\"id\":1,\"scores\":{\"a\":1.5,\"b \\\"c\\\"\":null},\"who\":{\"name\":\"A\",\"born\":\"2024-02-29\"},\"n\":[1,null]}\n{\"id\":2,\"scores\":{}}\n{\"id\":3,\"scores\":{\"a\":\"x\"}}\n{\"id\":4,\"scores\":[1]}\n";
+    let read = read_text(json!({ "columns": columns }), text, 10).await;
+    assert_eq!(types(&read.schema), "scores map<string, decimal(10,2)>, who struct<name: string, born: date>, n list<int>, id bigint");
+    assert_eq!(read.rows[0], r#"{"id":1,"scores":{"a":1.50,"b \"c\"":null},"who":{"name":"A","born":"2024-02-29"},"n":[1,null]}"#);
+    assert_eq!(read.rows[1], r#"{"id":2,"scores":{}}"#);
+    let said: Vec<_> = read.rejects.iter().map(|r| (r.line, r.reason.code(), r.column.clone().unwrap())).collect();
+    assert_eq!(said, [(3, "bad_value", "scores.a".to_owned()), (4, "bad_value", "scores".to_owned())]);
+    let problems = (JSON.validate)(&json!({ "columns": { "a": "list<" }, "path": "a..b", "separator": "" }));
+    assert_eq!(problems.iter().map(|p| p.at.join(".")).collect::<Vec<_>>(), ["path", "separator", "columns.a"]);
+}

@@ -38,15 +38,18 @@ impl ParquetFactory {
         Self { config, threads }
     }
 
-    fn properties(&self) -> WriterProperties {
+    fn properties(&self) -> Result<WriterProperties> {
+        let zstd = || self.config.level.map_or(Ok(ZstdLevel::default()), |l| ZstdLevel::try_new(l as i32)).map_err(failed);
+        let gzip = || self.config.level.map_or(Ok(GzipLevel::default()), GzipLevel::try_new).map_err(failed);
         let compression = match self.config.compression {
             PageCompression::Snappy => Compression::SNAPPY,
-            PageCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
+            PageCompression::Zstd => Compression::ZSTD(zstd()?),
             PageCompression::Lz4 => Compression::LZ4_RAW,
-            PageCompression::Gzip => Compression::GZIP(GzipLevel::default()),
+            PageCompression::Gzip => Compression::GZIP(gzip()?),
             PageCompression::None => Compression::UNCOMPRESSED,
         };
-        WriterProperties::builder().set_compression(compression).set_created_by(format!("sluis {}", env!("CARGO_PKG_VERSION"))).build()
+        let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(self.config.dictionary);
+        Ok(properties.set_created_by(format!("sluis {}", env!("CARGO_PKG_VERSION"))).build())
     }
 }
 
@@ -60,7 +63,7 @@ impl EncoderFactory for ParquetFactory {
     }
 
     fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>> {
-        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(self.properties()))
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(self.properties()?))
             .map_err(|e| Error::config("these columns cannot be written as Parquet").source(e))?;
         let (file, factory) = writer.into_serialized_writer().map_err(failed)?;
         Ok(Box::new(ParquetEncoder {

@@ -17,7 +17,7 @@ use sluis_core::columns::unite;
 use sluis_core::{Decoded, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
 
 use self::config::{ParquetRead, ParquetWrite};
-use crate::def::{config_of, merged_schema};
+use crate::def::{config_of, merged_schema, sniff_magic};
 
 /// `parquet:`.
 pub static PARQUET: FormatDef = FormatDef {
@@ -31,7 +31,7 @@ pub static PARQUET: FormatDef = FormatDef {
     }),
     writer: Some(|v| Ok(Arc::new(encode::ParquetFactory::new(config_of::<ParquetWrite>("parquet", v)?.checked()?)))),
     declared_columns: |_| None,
-    sniff: None,
+    sniff: Some(|heads| sniff_magic(heads, b"PAR1")),
 };
 
 struct Parquet;

@@ -101,6 +101,78 @@ async fn what_is_written_reads_back() {
 }
 
 #[test]
+fn levels_belong_to_their_compression() {
+    for wrong in [json!({ "level": 3 }), json!({ "compression": "zstd", "level": 23 }), json!({ "compression": "gzip", "level": 10 })] {
+        assert_eq!(crate::writer_from_value(&json!({ "parquet": wrong })).err().unwrap().kind(), ErrorKind::Config);
+    }
+    let rows = all_types(20_000);
+    let size = |options: serde_json::Value| encode(json!({ "parquet": options }), std::slice::from_ref(&rows)).len();
+    assert!(size(json!({ "compression": "gzip", "level": 9 })) < size(json!({ "compression": "gzip", "level": 0 })) / 2);
+    assert_ne!(size(json!({ "dictionary": false })), size(json!({})));
+}
+
+/// Thrift's compact form of an unsigned number.
+fn varint(mut v: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while v >= 0x80 {
+        out.push(v as u8 | 0x80);
+        v >>= 7;
+    }
+    out.push(v as u8);
+    out
+}
+
+/// The file with every place of its footer where `from` stands as a zigzag number saying `to`; the footer's length is set right again.
+fn with_claim(file: &[u8], from: i64, to: i64) -> Option<Vec<u8>> {
+    let zigzag = |v: i64| varint(((v << 1) ^ (v >> 63)) as u64);
+    let length = u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap()) as usize;
+    let (data, footer) = file[..file.len() - 8].split_at(file.len() - 8 - length);
+    let (from, to) = (zigzag(from), zigzag(to));
+    let mut out = Vec::new();
+    let (mut at, mut found) = (0, 0);
+    while at < footer.len() {
+        if footer[at..].starts_with(&from) {
+            out.extend(&to);
+            at += from.len();
+            found += 1;
+        } else {
+            out.push(footer[at]);
+            at += 1;
+        }
+    }
+    let size = (out.len() as u32).to_le_bytes();
+    (found > 0).then(|| [data, &out, &size, b"PAR1"].concat())
+}
+
+#[tokio::test]
+async fn metadata_that_lie_are_damage() {
+    let rows = all_types(5003);
+    let good = encode(json!({ "parquet": { "compression": "none" } }), std::slice::from_ref(&rows));
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(good.clone())).unwrap();
+    let column = metadata.row_group(0).column(2);
+    let claims = [("rows", 5003), ("a column's place", column.data_page_offset()), ("a column's size", column.compressed_size())];
+    for (what, value) in claims {
+        for claim in [0, 1, value - 1, value + 1, 1 << 20, 1 << 40, i64::MAX, -1, i64::MIN] {
+            let Some(bytes) = with_claim(&good, value, claim) else { panic!("{what} ({value}) is not in the footer") };
+            let (_, items) = read(bytes, None, 2).await;
+            let rows: usize = items.iter().filter_map(|i| i.as_ref().ok()).map(|d| d.batch.num_rows()).sum();
+            assert!(rows <= 5003, "{what} said to be {claim}: {rows} rows");
+            for e in items.into_iter().filter_map(Result::err) {
+                assert_eq!(e.kind(), ErrorKind::CorruptInput, "{what} said to be {claim}: {e}");
+            }
+        }
+    }
+    // Of the length of the footer.
+    for claim in [0, 1, good.len() as u32 - 8, good.len() as u32, u32::MAX] {
+        let mut bytes = good.clone();
+        let at = bytes.len() - 8;
+        bytes[at..at + 4].copy_from_slice(&claim.to_le_bytes());
+        let (_, items) = read(bytes, None, 2).await;
+        assert!(items.into_iter().all(|i| i.is_err_and(|e| e.kind() == ErrorKind::CorruptInput)), "a footer of {claim} bytes");
+    }
+}
+
+#[test]
 fn row_groups_end_at_their_limit() {
     let whole = all_types(10_000);
     let bytes = encode(json!({ "parquet": { "row_group_rows": 3000 } }), &[whole.slice(0, 7000), whole.slice(7000, 3000)]);
@@ -146,7 +218,7 @@ async fn types_of_other_writers_become_those_of_pipelines() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let (schema, items) = read(bytes, None, 2).await;
-    assert_eq!(types(&schema), "large string, dict string, ns timestamp, u decimal(20,0), fixed binary, map list<struct<keys: string, values: int>>");
+    assert_eq!(types(&schema), "large string, dict string, ns timestamp, u decimal(20,0), fixed binary, map map<string, int>");
     let d = items.into_iter().next().unwrap().unwrap();
     assert!(d.rejects.is_empty());
     assert_eq!(d.batch.num_rows(), 2);

@@ -1,4 +1,4 @@
-//! A file's bytes for the Parquet reader, fetched in windows: small files whole, large ones a window per column at a time.
+//! A file's bytes for the readers of Parquet and ORC, fetched in windows: small files whole, large ones a window per column at a time.
 //!
 //! Deliberately not here: Parquet. Guarantees: a bounded number of windows is held; nothing is asked for beyond the file's end.
 //! Works on blocking threads only: it waits for the storage.
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
-use sluis_core::{Error, RawFile};
+use sluis_core::{Error, ErrorKind, RawFile};
 use tokio::runtime::Handle;
 
 /// Files up to this size are read whole.
@@ -47,6 +47,23 @@ impl Windows {
         let whole = self.held().iter().find(|(start, bytes)| *start == 0 && bytes.len() as u64 == self.0.length).cloned();
         let held = Mutex::new(whole.into_iter().collect());
         Self(Arc::new(Inner { file: self.0.file.clone(), handle: self.0.handle.clone(), length: self.0.length, window, most, held }))
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// Some bytes, for formats other than Parquet.
+    ///
+    /// # Errors
+    /// `CorruptInput` for bytes behind the end; what the storage says.
+    pub fn bytes(&self, start: u64, length: u64) -> sluis_core::Result<Bytes> {
+        let n = usize::try_from(length).unwrap_or(usize::MAX);
+        match self.get(start, n) {
+            Ok(bytes) => Ok(bytes.slice(..n)),
+            Err(e) => Err(own_error(e).unwrap_or_else(|e| Error::new(ErrorKind::CorruptInput, "bytes behind the file's end are claimed").source(e))),
+        }
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Bytes)>> {

@@ -64,6 +64,30 @@ async fn nested_columns_grow_too() {
     assert_eq!(found[1]["l"], serde_json::json!([{ "x": 8, "y": "q" }]));
 }
 
+#[tokio::test]
+async fn maps_are_columns_and_their_values_widen() {
+    let w = World::new();
+    let t = w.table(settings("t"));
+    let map = |rows: &[&[(&str, i64)]], wide: bool| -> ArrayRef {
+        let keys: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().flat_map(|r| r.iter().map(|(k, _)| *k))));
+        let plain: Vec<i64> = rows.iter().flat_map(|r| r.iter().map(|(_, v)| *v)).collect();
+        let values: ArrayRef =
+            if wide { Arc::new(Int64Array::from(plain)) } else { Arc::new(Int32Array::from_iter_values(plain.into_iter().map(|v| v as i32))) };
+        let DataType::Map(field, _) = sluis_core::columns::map_of(DataType::Utf8, values.data_type().clone()) else { panic!("a map") };
+        let DataType::Struct(parts) = field.data_type() else { panic!("entries") };
+        let entries = StructArray::new(parts.clone(), vec![keys, values], None);
+        let offsets = arrow_buffer::OffsetBuffer::from_lengths(rows.iter().map(|r| r.len()));
+        Arc::new(arrow_array::MapArray::new(field.clone(), offsets, entries, None, false))
+    };
+    land(&t, 1, vec![batch(vec![("id", Arc::new(Int64Array::from(vec![1, 2]))), ("m", map(&[&[("a", 1), ("b", 2)], &[]], false))])]).await;
+    land(&t, 2, vec![batch(vec![("m", map(&[&[("c", 1 << 40)]], true)), ("id", Arc::new(Int64Array::from(vec![3])))])]).await;
+    assert_eq!(types(&w.rows("t").await), ["id bigint", "m map<string, bigint>"]);
+    let seen = super::readers::read(&w, "t", None);
+    let found = seen["rows"].as_array().unwrap();
+    assert_eq!(found[0]["m"], serde_json::json!([["a", 1], ["b", 2]]));
+    assert_eq!(found[2]["m"], serde_json::json!([["c", 1_i64 << 40]]));
+}
+
 fn arrow_buffer_offsets(len: usize) -> arrow_buffer::OffsetBuffer<i32> {
     arrow_buffer::OffsetBuffer::from_lengths(vec![1; len])
 }

@@ -157,6 +157,7 @@ fn format(session: &Session, lookup: Option<&LookupTable>, text: &Text) -> Resul
     let name = match text.file.as_deref().and_then(|f| f.rsplit_once('.')).map(|(_, e)| e) {
         Some("json" | "jsonl" | "ndjson") => "json",
         Some("parquet") => "parquet",
+        Some("avro") => "avro",
         _ => "csv",
     };
     let def = session.registry().format(name).ok_or_else(|| Error::internal("a format is not in this build"))?;
