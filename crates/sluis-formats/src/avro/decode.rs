@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: the container, pinned types (`pinned.rs`). Guarantees: bytes that are no row end the file as damage; a row whose
 //! value no column can hold (text that is no UTF-8, a decimal of too many digits, a moment out of range) is rejected with its row as JSON,
-//! and no other; what is held is bounded by [`BATCH_CELLS`] and one row of [`ROW_CELLS`] values.
+//! and no other; what is held is bounded by four million values and one row of [`ROW_CELLS`] values.
 
 use std::sync::Arc;
 

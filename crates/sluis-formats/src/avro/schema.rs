@@ -1,7 +1,7 @@
 //! Avro schemas: what a file says of its values, and the column types they become.
 //!
 //! Deliberately not here: values. Guarantees: a schema that refers to itself, or that unites types no column can hold, still has a plan: its
-//! values become text (JSON where they are nested). A schema of more than [`LIMIT`] types is damage, however few bytes it has.
+//! values become text (JSON where they are nested). A schema of more than 100,000 types is damage, however few bytes it has.
 
 use std::collections::HashMap;
 use std::sync::Arc;

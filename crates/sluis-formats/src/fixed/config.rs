@@ -1,6 +1,6 @@
 //! What may stand below `fixed:`, and what it means.
 //!
-//! Deliberately not here: files, bytes. Guarantees: a [`Fixed`] is valid by construction; every mistake has a sentence.
+//! Deliberately not here: files, bytes. Guarantees: a [`Layout`] is valid by construction; every mistake has a sentence.
 
 use std::borrow::Cow;
 

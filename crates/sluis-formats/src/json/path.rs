@@ -1,7 +1,7 @@
 //! The records below a path inside a document, without the rest: a document of any size, piece by piece.
 //!
 //! Of what is outside the records only line ends are passed on, so that lines are counted right. Deliberately not here: what a record means.
-//! Guarantees: bounded memory (a key of [`KEY`] bytes, a level per step of the path); the outcome does not depend on how the bytes arrive.
+//! Guarantees: bounded memory (a key of 64 KiB, a level per step of the path); the outcome does not depend on how the bytes arrive.
 
 use sluis_core::{Error, ErrorKind, Result};
 

@@ -1,7 +1,7 @@
 //! The bytes of an ORC file for the library: as they are, or with every stream unpacked within limits.
 //!
 //! A compressed stream is pieces behind headers of three bytes, each packed or as it is. The library gets the same pieces, all of them as
-//! they are. Deliberately not here: what streams mean. Guarantees: a piece unpacks to [`PIECE`] bytes at most, a stripe to [`MOST`].
+//! they are. Deliberately not here: what streams mean. Guarantees: a piece unpacks to 8 MiB at most, a stripe to [`MOST`].
 
 use std::io::Read;
 
