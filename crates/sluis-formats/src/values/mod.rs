@@ -1,4 +1,4 @@
-//! Text to typed values: the room every text format (CSV, JSON strings, later fixed width) and every cast from text shares.
+//! Text to typed values: the room every text format (CSV, JSON strings, fixed width) and every cast from text shares.
 //!
 //! Pure functions from bytes to a value or nothing. Deliberately not here: null markers, quotes, columns, builders.
 //! Guarantees: no value is rounded, wrapped or cut silently, but for fractions of a second finer than a microsecond, which are cut.
