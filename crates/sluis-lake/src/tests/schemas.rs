@@ -69,7 +69,7 @@ async fn maps_are_columns_and_their_values_widen() {
     let w = World::new();
     let t = w.table(settings("t"));
     let map = |rows: &[&[(&str, i64)]], wide: bool| -> ArrayRef {
-        let keys: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().flat_map(|r| r.iter().map(|(k, _)| *k))));
+        let keys: ArrayRef = Arc::new(StringArray::from(rows.iter().flat_map(|r| r.iter().map(|(k, _)| *k)).collect::<Vec<_>>()));
         let plain: Vec<i64> = rows.iter().flat_map(|r| r.iter().map(|(_, v)| *v)).collect();
         let values: ArrayRef =
             if wide { Arc::new(Int64Array::from(plain)) } else { Arc::new(Int32Array::from_iter_values(plain.into_iter().map(|v| v as i32))) };
