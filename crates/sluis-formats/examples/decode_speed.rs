@@ -161,7 +161,7 @@ fn blocks(text: &[u8]) -> (Vec<Block>, Layout) {
     while let Some(block) = framer.next_block() {
         blocks.push(block);
     }
-    let names = names(&reading, &opening.expect("a header"));
+    let names = names(&reading, framer.dialect(), &opening.expect("a header"));
     let layout = Layout::new(&reading, framer.dialect().clone(), &names, &reading.declared_schema(), false);
     (blocks, layout)
 }

@@ -11,7 +11,6 @@ use sluis_core::RejectReason;
 use crate::csv::column::unquoted;
 use crate::csv::config::{CsvRead, Reading};
 use crate::csv::dialect::Dialect;
-use crate::csv::frame::Framer;
 use crate::csv::scan::{Sink, scan};
 use crate::def::config_of;
 use crate::json::parse::{Parser, Text, unescape};
@@ -47,11 +46,16 @@ pub fn locate(format: &str, options: &Value, raw: &[u8], fault: Fault<'_>, names
 /// The names of a CSV file's columns, from the lines that stand above its rows.
 pub fn csv_names(options: &Value, head: &[u8]) -> Option<Vec<String>> {
     let reading = Reading::new(&config_of::<CsvRead>("csv", options).ok()?).ok()?;
-    let mut framer = Framer::new(reading.dialect.clone(), reading.newline, head.len() + 1, reading.skip, reading.header, 0);
+    let mut framer = reading.framer(dialect_of(&reading, head), head.len() + 1);
     framer.push(head);
     framer.end();
     let opening = framer.open()?;
-    Some(crate::csv::layout::names(&reading, &opening))
+    Some(crate::csv::layout::names(&reading, framer.dialect(), &opening))
+}
+
+/// The dialect as configured, or as the bytes say.
+fn dialect_of(reading: &Reading, bytes: &[u8]) -> Dialect {
+    if reading.sniffed { crate::csv::sniff::of_text(&reading.dialect, reading.newline, bytes) } else { reading.dialect.clone() }
 }
 
 /// The first bytes that are no UTF-8.
@@ -67,7 +71,7 @@ fn invalid(raw: &[u8]) -> Option<Range<usize>> {
 }
 
 fn in_csv(reading: &Reading, raw: &[u8], fault: Fault<'_>, names: Option<&[String]>) -> Option<Range<usize>> {
-    let dialect = &reading.dialect;
+    let dialect = &dialect_of(reading, raw);
     let mut record = Record { raw, dialect, fields: Vec::new(), bad: None };
     scan(raw, 0, dialect, true, &mut record);
     let fields = record.fields;

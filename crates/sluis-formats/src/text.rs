@@ -23,10 +23,20 @@ const HEAD: usize = 4;
 /// A sentence with what can be written.
 pub fn encoding(label: &str) -> Result<&'static Encoding, String> {
     let plain = label.trim().to_ascii_lowercase();
+    if let Some(listed) = Encoding::for_label_no_replacement(plain.as_bytes()) {
+        return Ok(listed);
+    }
+    let plain = plain.replace('_', "-");
     // Names that people write and the Encoding Standard does not list.
     let known = match plain.as_str() {
-        "utf8" | "utf-8" => "utf-8",
+        "utf8" | "utf-8" | "utf-8-sig" | "utf8-sig" | "utf-8-bom" | "cp65001" => "utf-8",
         "latin-1" | "iso8859-1" => "latin1",
+        "ansi" => "cp1252",
+        "cp932" => "shift_jis",
+        "cp936" => "gbk",
+        "cp949" => "euc-kr",
+        "cp950" => "big5",
+        "macroman" | "mac-roman" => "macintosh",
         "utf16" => "utf-16",
         "utf-16-le" | "utf16le" => "utf-16le",
         "utf-16-be" | "utf16be" => "utf-16be",
@@ -279,5 +289,21 @@ mod tests {
     #[test]
     fn unknown_encodings_are_said() {
         assert!(encoding("ebcdic-something").unwrap_err().contains("cp1250"));
+        for (written, name) in [
+            ("UTF-8-SIG", "UTF-8"),
+            ("utf_8", "UTF-8"),
+            ("ISO8859_15", "ISO-8859-15"),
+            ("ISO_8859-2", "ISO-8859-2"),
+            ("ascii", "windows-1252"),
+            ("ANSI", "windows-1252"),
+            ("cp932", "Shift_JIS"),
+            ("Shift_JIS", "Shift_JIS"),
+            ("mac_roman", "macintosh"),
+            ("gb_2312", "GBK"),
+            ("KOI8_R", "KOI8-R"),
+            ("utf_16_le", "UTF-16LE"),
+        ] {
+            assert_eq!(encoding(written).unwrap().name(), name, "{written}");
+        }
     }
 }

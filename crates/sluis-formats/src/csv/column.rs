@@ -268,6 +268,7 @@ pub fn parse_array(array: &StringArray, to: &DataType) -> (Result<ArrayRef>, Opt
         keep_origins: false,
         told: Vec::new(),
         exact: false,
+        habits: Vec::new(),
     };
     let stripe = Stripe { bytes: array.value_data(), fields: &fields, width: 1, column: 0, rows: fields.len(), layout: &layout };
     let mut bad = vec![0; fields.len()];

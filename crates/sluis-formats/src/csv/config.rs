@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use sluis_core::ByteSize;
 use sluis_core::columns::parse_type;
 
-use super::dialect::{Dialect, Newline};
+use super::dialect::{Dialect, Newline, Terminator};
+use super::frame::Framer;
 use crate::compress::Compression;
 use crate::values::{BoolWords, FALSE_WORDS, Kind, Pattern, TRUE_WORDS};
 
@@ -20,17 +21,22 @@ use crate::values::{BoolWords, FALSE_WORDS, Kind, Pattern, TRUE_WORDS};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvRead {
-    /// What stands between fields; several characters are fine; `tab` for a tabulator. Default `,`.
+    /// What stands between fields; several characters are fine; `tab` for a tabulator, `none` if nothing does (each record is one field).
+    /// Reading: `auto` finds delimiter, quote and escape in the beginning of each file, always the same for the same bytes; then `quote` and
+    /// `escape` must not be given. Default `,`.
     pub delimiter: String,
     /// The character around fields that hold delimiters or line ends; `none` if quotes mean nothing. A doubled one stands for one. Default `"`.
     pub quote: String,
-    /// Reading: a character that takes the next one literally, as in `\"`. Default: none, a quote is doubled.
+    /// Reading: a character that takes the next one literally, as in `\"`; `none`, the default: a quote is doubled.
     pub escape: Option<String>,
-    /// Reading: lines that begin with this are skipped.
+    /// Reading: what becomes of quotes that break the rules: a field with text behind its closing quote, or without one.
+    pub quotes: Quotes,
+    /// Reading: lines that begin with this are skipped. Default `none`.
     pub comment: Option<String>,
     /// Reading: `utf-8` (default), `utf-16`, `latin1`, `cp1250` … A byte order mark in the file beats it.
     pub encoding: String,
-    /// Reading: what ends a line: `auto` (default), `lf` (LF and CR LF), or `any` (CR alone too).
+    /// Reading: what ends a record: `auto` (default: as the file's first line ends), `lf` (LF and CR LF), `any` (LF, CR LF and CR, mixed as they come),
+    /// `crlf` (nothing else: a lone LF or CR is text), `cr` (likewise), or another text of up to 8 characters, as in `"\x1e"` or `";;"`; then LF and CR are text.
     pub newline: NewlineChoice,
     /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `zstd`.
     pub compression: Compression,
@@ -42,7 +48,11 @@ pub struct CsvRead {
     pub header: Header,
     /// Reading: number of rows at the end of the file that are no data.
     pub footer: u64,
-    /// Reading: names of the columns, by position; they take the place of the header's.
+    /// Reading: which field of the last footer row, from 1, has the number of data rows, rejected ones included: a file that has another
+    /// number of them, or no such footer, is damaged. Default: none is checked.
+    pub footer_count: Option<u32>,
+    /// Reading: names of the columns, by position; they take the place of the header's. A header with more names than that keeps the rest of
+    /// its own, unless the first row of data has as many fields as there are names here.
     pub names: Vec<String>,
     /// Reading: types of columns by name, as in `{ id: bigint, at: "timestamp(%Y%m%d)" }`; what is not named is inferred. Without a header
     /// and `names` these are all the columns, by position. A name in a header may differ in upper and lower case. `string` alone: every column is text, nothing is inferred.
@@ -71,6 +81,7 @@ impl Default for CsvRead {
             delimiter: ",".into(),
             quote: "\"".into(),
             escape: None,
+            quotes: Quotes::Strict,
             comment: None,
             encoding: "utf-8".into(),
             newline: NewlineChoice::Auto,
@@ -78,6 +89,7 @@ impl Default for CsvRead {
             skip: 0,
             header: Header(1),
             footer: 0,
+            footer_count: None,
             names: Vec::new(),
             columns: Columns::Typed(Vec::new()),
             nulls: vec![String::new()],
@@ -132,16 +144,87 @@ pub enum Quoting {
     All,
 }
 
-/// What ends a line.
+/// What becomes of quotes that break the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+pub enum Quotes {
+    /// The line with the quote is rejected. The default.
+    Strict,
+    /// A quote that cannot be one is text. Of several ways to read the line, the one with as many fields as there are columns and the fewest
+    /// oddities counts; without one the line is rejected.
+    Lenient,
+}
+
+/// What ends a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewlineChoice {
     /// As the file's first line ends.
     Auto,
-    /// LF, or CR LF.
-    Lf,
-    /// LF, CR LF or CR, mixed as they come.
-    Any,
+    /// This.
+    Is(Newline),
+}
+
+impl<'de> Deserialize<'de> for NewlineChoice {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Ok(Self::Is(match text.as_str() {
+            "auto" => return Ok(Self::Auto),
+            "lf" | "\n" | "\\n" => Newline::Lf,
+            "any" => Newline::Any,
+            other => {
+                let bytes = match other {
+                    "cr" => b"\r".to_vec(),
+                    "crlf" => b"\r\n".to_vec(),
+                    other => unescaped(other).map_err(de::Error::custom)?,
+                };
+                let terminator = Terminator::new(&bytes);
+                Newline::Text(terminator.ok_or_else(|| {
+                    de::Error::custom(format!("`newline` is auto, lf, crlf, cr, any, or a text of 1 to {} bytes", Terminator::MOST))
+                })?)
+            }
+        }))
+    }
+}
+
+impl JsonSchema for NewlineChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "NewlineChoice".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// A text of a key with `\t`, `\n`, `\r`, `\0` and `\xNN` in it put right; any other backslash is one.
+fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let (byte, next) = match (first, tail) {
+            (b'\\', [b't', tail @ ..]) => (b'\t', tail),
+            (b'\\', [b'n', tail @ ..]) => (b'\n', tail),
+            (b'\\', [b'r', tail @ ..]) => (b'\r', tail),
+            (b'\\', [b'0', tail @ ..]) => (0, tail),
+            (b'\\', [b'x', a, b, tail @ ..]) => {
+                let digit = |d: u8| char::from(d).to_digit(16).ok_or_else(|| format!("`{text}`: after `\\x` come two hexadecimal digits"));
+                let value = digit(*a)? * 16 + digit(*b)?;
+                (
+                    u8::try_from(value)
+                        .ok()
+                        .filter(u8::is_ascii)
+                        .ok_or_else(|| format!("`{text}`: write ASCII in `\\x`, other characters as they are"))?,
+                    tail,
+                )
+            }
+            _ => (*first, tail),
+        };
+        out.push(byte);
+        rest = next;
+    }
+    Ok(out)
 }
 
 /// What becomes of rows with too few or too many fields.
@@ -152,6 +235,9 @@ pub enum Ragged {
     Reject,
     /// Missing fields are null; surplus fields that are empty are dropped; other surplus is rejected.
     Pad,
+    /// Like `pad`, and rows with a delimiter too few or too many, or with another one, are read in the way that fits the values of the file's
+    /// first rows best: an empty field is dropped, or fields that run into each other are parted. For polluted files: it guesses.
+    Repair,
 }
 
 /// Number of header rows.
@@ -264,11 +350,15 @@ pub struct Reading {
     pub dialect: Dialect,
     /// `None` = find out.
     pub newline: Option<Newline>,
+    /// Delimiter, quote and escape are found in each file.
+    pub sniffed: bool,
     pub encoding: &'static Encoding,
     pub compression: Compression,
     pub skip: u64,
     pub header: usize,
     pub footer: usize,
+    /// Index of the field of the last footer row that has the number of rows.
+    pub footer_count: Option<usize>,
     pub names: Vec<String>,
     pub declared: Vec<Declared>,
     /// Every column is text.
@@ -288,7 +378,8 @@ impl Reading {
     pub fn new(c: &CsvRead) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut mistake = |at: &[&str], message: String| mistakes.push((at.iter().map(|s| (*s).to_owned()).collect(), message));
-        let delimiter = delimiter(&c.delimiter).unwrap_or_else(|e| {
+        let sniffed = c.delimiter == "auto";
+        let delimiter = delimiter(if sniffed { "," } else { &c.delimiter }).unwrap_or_else(|e| {
             mistake(&["delimiter"], e);
             vec![b',']
         });
@@ -297,19 +388,39 @@ impl Reading {
             None
         });
         let escape = match c.escape.as_deref() {
-            None => None,
+            None | Some("" | "none") => None,
             Some(text) => one_byte(text).or_else(|| {
-                mistake(&["escape"], format!("`{text}`: write one ASCII character, as in `\\`"));
+                mistake(&["escape"], format!("`{text}`: write one ASCII character, as in `\\`, or `none`"));
                 None
             }),
         };
+        if sniffed && (quote != Some(b'"') || escape.is_some()) {
+            mistake(&["delimiter"], "`auto` finds quote and escape, too: leave them out".into());
+        }
+        let newline = match c.newline {
+            NewlineChoice::Auto => None,
+            NewlineChoice::Is(newline) => Some(newline),
+        };
+        let terminator = if let Some(Newline::Text(t)) = &newline { t.text() } else { b"" };
         for (key, byte) in [("quote", quote), ("escape", escape)] {
             if byte.is_some_and(|b| delimiter.contains(&b)) {
                 mistake(&[key], format!("`{key}` and `delimiter` must differ"));
             }
+            if byte.is_some_and(|b| terminator.contains(&b)) {
+                mistake(&[key], format!("`{key}` and `newline` must differ"));
+            }
         }
-        if c.comment.as_deref() == Some("") {
-            mistake(&["comment"], "write what comment lines begin with, as in `#`".into());
+        if delimiter.iter().any(|b| terminator.contains(b)) {
+            mistake(&["newline"], "`newline` and `delimiter` must not have a character in common".into());
+        }
+        if sniffed && !terminator.is_empty() && terminator != b"\r" && terminator != b"\r\n" {
+            mistake(&["newline"], "`delimiter: auto` needs lines that end with LF or CR".into());
+        }
+        if c.footer_count == Some(0) {
+            mistake(&["footer_count"], "fields are counted from 1".into());
+        }
+        if c.footer_count.is_some() && c.footer == 0 {
+            mistake(&["footer_count"], "`footer` must say how many rows the footer has".into());
         }
         let encoding = crate::text::encoding(&c.encoding).unwrap_or_else(|e| {
             mistake(&["encoding"], e);
@@ -333,7 +444,7 @@ impl Reading {
         if let Some(both) = c.true_words.iter().find(|w| c.false_words.iter().any(|n| n.eq_ignore_ascii_case(w))) {
             mistake(&["true_words"], format!("`{both}` cannot mean true and false"));
         }
-        if let Some(twice) = c.names.iter().enumerate().find(|(n, name)| c.names[..*n].contains(name)).map(|(_, name)| name) {
+        if let Some(twice) = c.names.iter().enumerate().find(|(n, name)| !name.is_empty() && c.names[..*n].contains(name)).map(|(_, name)| name) {
             mistake(&["names"], format!("`{twice}` is there twice"));
         }
         let (mut declared, mut all_text) = (Vec::new(), false);
@@ -356,28 +467,26 @@ impl Reading {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let newline = match c.newline {
-            NewlineChoice::Auto => None,
-            NewlineChoice::Lf => Some(Newline::Lf),
-            NewlineChoice::Any => Some(Newline::Any),
-        };
         let dialect = Dialect {
             delimiter,
             quote,
             escape: escape.filter(|e| Some(*e) != quote),
-            comment: c.comment.as_ref().map(|t| t.clone().into_bytes()),
+            comment: c.comment.as_ref().filter(|t| !matches!(t.as_str(), "" | "none")).map(|t| t.clone().into_bytes()),
             trim: c.trim,
             newline: newline.unwrap_or(Newline::Lf),
+            lenient: c.quotes == Quotes::Lenient,
             max_row: c.max_row.0 as usize,
         };
         Ok(Self {
             dialect,
             newline,
+            sniffed,
             encoding,
             compression: c.compression,
             skip: c.skip,
             header: c.header.0,
             footer: c.footer as usize,
+            footer_count: c.footer_count.map(|n| n as usize - 1),
             names: c.names.clone(),
             declared,
             all_text,
@@ -388,8 +497,20 @@ impl Reading {
         })
     }
 
+    /// A framer for a file in this dialect. Where the number of columns is only known from rows, or rows may be spoilt, several are looked at.
+    pub fn framer(&self, dialect: Dialect, target: usize) -> Framer {
+        let framer = Framer::new(dialect, self.newline, target, self.skip, self.header, self.footer);
+        let unknown = self.header == 0 && self.names.is_empty() && self.declared.is_empty();
+        if unknown || self.ragged == Ragged::Repair { framer.judging(15) } else { framer }
+    }
+
     /// The declared columns as a schema.
     pub fn declared_schema(&self) -> SchemaRef {
+        if self.all_text {
+            let mut names = self.names.clone();
+            super::layout::make_unique(&mut names);
+            return Schema::new(names.iter().map(|n| Field::new(n, DataType::Utf8, true)).collect::<Vec<_>>()).into();
+        }
         Schema::new(self.declared.iter().map(|d| Field::new(&d.name, d.kind.data_type(), true)).collect::<Vec<_>>()).into()
     }
 
@@ -410,15 +531,14 @@ fn column_kind(text: &str, words: &BoolWords) -> Result<Kind, String> {
     Kind::of(&data_type, pattern.as_ref(), words).ok_or_else(|| format!("a CSV column cannot be of type `{text}`"))
 }
 
-/// The delimiter's bytes.
+/// The delimiter's bytes; none for no delimiter.
 pub fn delimiter(text: &str) -> Result<Vec<u8>, String> {
     let bytes = match text {
-        "tab" | "\\t" => b"\t".to_vec(),
-        other => other.as_bytes().to_vec(),
+        "tab" => b"\t".to_vec(),
+        "space" => b" ".to_vec(),
+        "" | "none" => Vec::new(),
+        other => unescaped(other)?,
     };
-    if bytes.is_empty() {
-        return Err("the delimiter is empty: write one or more characters, as in `;` or `tab`".into());
-    }
     if bytes.iter().any(|b| matches!(b, b'\n' | b'\r')) {
         return Err("a line end cannot be the delimiter".into());
     }

@@ -16,6 +16,7 @@ use super::config::Ragged;
 use super::dialect::Dialect;
 use super::frame::{Block, bad_quote};
 use super::layout::Layout;
+use super::repair;
 use super::scan::{Sink, Stop, scan};
 use crate::values::guess::fitting;
 use crate::values::push_excerpt;
@@ -236,8 +237,11 @@ impl<'a> Table<'a> {
         if self.count == 1 && self.layout.dialect.is_blank(&self.block[row.start as usize..row.end as usize]) {
             return false;
         }
+        if self.layout.ragged == Ragged::Repair && self.repaired(row) {
+            return true;
+        }
         if self.count < self.width {
-            if self.layout.ragged == Ragged::Pad {
+            if self.layout.ragged != Ragged::Reject {
                 self.fields[self.base_field + self.count..self.base_field + self.width].fill(MISSING);
                 return true;
             }
@@ -245,13 +249,45 @@ impl<'a> Table<'a> {
             let message = format!("{} of {} fields: the row ends before `{missing}`", self.count, self.width);
             self.reject(RejectReason::TooFewFields, row, Some(self.count), message);
         } else {
-            if self.layout.ragged == Ragged::Pad && !self.surplus {
+            if self.layout.ragged != Ragged::Reject && !self.surplus {
                 return true;
             }
             let message = format!("{} fields where {} are expected", self.count, self.width);
             self.reject(RejectReason::TooManyFields, row, None, message);
         }
         false
+    }
+
+    /// Reads a record that breaks the rules in the way that fits best. Answers whether there is one.
+    #[cold]
+    fn repaired(&mut self, row: Row) -> bool {
+        let (start, end) = (row.start as usize, row.end as usize);
+        let layout = self.layout;
+        let Some(fields) = repair::read(&self.block[start..end], &layout.dialect, Some(self.width), layout.rules(), &layout.habits) else {
+            return false;
+        };
+        for (slot, field) in self.fields[self.base_field..].iter_mut().zip(fields) {
+            *slot = if field == repair::ABSENT {
+                MISSING
+            } else {
+                let (from, to) = (start + field.0, start + field.1);
+                let (from, to) = if layout.dialect.trim { trimmed(self.block, from, to, layout.dialect.escape) } else { (from, to) };
+                (from as u32, to as u32)
+            };
+        }
+        true
+    }
+
+    /// Takes the record whose fields are in place as a row, if its bytes are text. Answers whether the stripe has room for another.
+    #[inline(always)]
+    fn accept(&mut self, row: Row) -> bool {
+        if self.valid || std::str::from_utf8(&self.block[row.start as usize..row.end as usize]).is_ok() {
+            self.rows.push(row);
+            self.base_field += self.width;
+        } else {
+            self.bad_encoding(row);
+        }
+        self.rows.len() < self.most
     }
 
     /// A record with bytes that are no UTF-8: names the column.
@@ -294,25 +330,23 @@ impl Sink for Table<'_> {
     #[inline(always)]
     fn record(&mut self, start: usize, end: usize, line: u64) -> bool {
         let row = Row { start: start as u32, end: end as u32, line: line as u32 };
-        if self.count == self.width || self.ragged(row) {
-            if self.valid || std::str::from_utf8(&self.block[start..end]).is_ok() {
-                self.rows.push(row);
-                self.base_field += self.width;
-            } else {
-                self.bad_encoding(row);
-            }
-        }
+        let good = self.count == self.width || self.ragged(row);
+        let go_on = !good || self.accept(row);
         self.count = 0;
         self.surplus = false;
-        self.rows.len() < self.most
+        go_on
     }
 
     #[cold]
     fn bad_quote(&mut self, start: usize, end: usize, line: u64, opened: u64) -> bool {
-        let raw = self.block.slice(start..end.min(start + RAW_LIMIT));
-        self.rejects.push(bad_quote(self.base + line, self.base + opened, raw));
         self.count = 0;
         self.surplus = false;
+        let row = Row { start: start as u32, end: end as u32, line: line as u32 };
+        if self.layout.dialect.lenient && self.repaired(row) {
+            return self.accept(row);
+        }
+        let raw = self.block.slice(start..end.min(start + RAW_LIMIT));
+        self.rejects.push(bad_quote(self.base + line, self.base + opened, raw));
         true
     }
 }
@@ -344,8 +378,14 @@ pub fn unescape(raw: &[u8], dialect: &Dialect, quoted: bool, out: &mut Vec<u8>) 
         };
         let Some(n) = found else { break };
         out.extend_from_slice(&rest[..n]);
-        // What follows is literal, be it the second quote or the escaped byte.
         match rest.get(n + 1) {
+            // A quote that is not doubled is text.
+            Some(b) if Some(rest[n]) == quote && Some(*b) != quote => {
+                out.push(rest[n]);
+                rest = &rest[n + 1..];
+                continue;
+            }
+            // What follows is literal, be it the second quote or the escaped byte.
             Some(b) => out.push(*b),
             None => out.push(rest[n]),
         }

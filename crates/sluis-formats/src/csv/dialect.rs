@@ -9,12 +9,49 @@ pub enum Newline {
     Lf,
     /// LF, CR LF and CR alike.
     Any,
+    /// This text and nothing else: LF and CR are ordinary characters where they are not all of it.
+    Text(Terminator),
+}
+
+/// A text that ends lines: one to [`Terminator::MOST`] bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terminator {
+    bytes: [u8; Self::MOST],
+    length: u8,
+    overlaps: bool,
+}
+
+impl Terminator {
+    /// Bytes, at most.
+    pub const MOST: usize = 8;
+
+    /// `None` if it is empty or too long.
+    pub fn new(text: &[u8]) -> Option<Self> {
+        if text.is_empty() || text.len() > Self::MOST {
+            return None;
+        }
+        let mut bytes = [0; Self::MOST];
+        bytes[..text.len()].copy_from_slice(text);
+        let overlaps = (1..text.len()).any(|n| text.ends_with(&text[..n]));
+        Some(Self { bytes, length: text.len() as u8, overlaps })
+    }
+
+    /// The text.
+    #[inline(always)]
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// How many bytes at the end of `bytes` are its beginning, and not all of it.
+    fn begun(&self, bytes: &[u8]) -> usize {
+        (1..self.text().len()).rev().find(|n| bytes.ends_with(&self.text()[..*n])).unwrap_or(0)
+    }
 }
 
 /// A dialect, ready to scan with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialect {
-    /// At least one byte.
+    /// Empty: nothing separates fields, each record is one.
     pub delimiter: Vec<u8>,
     pub quote: Option<u8>,
     /// Never the same as `quote`: a doubled quote is understood always.
@@ -24,13 +61,24 @@ pub struct Dialect {
     /// Blanks around fields are no part of them.
     pub trim: bool,
     pub newline: Newline,
+    /// Quotes that break the rules may be text.
+    pub lenient: bool,
     /// Bytes of a record, at most.
     pub max_row: usize,
 }
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self { delimiter: vec![b','], quote: Some(b'"'), escape: None, comment: None, trim: false, newline: Newline::Lf, max_row: 16 << 20 }
+        Self {
+            delimiter: vec![b','],
+            quote: Some(b'"'),
+            escape: None,
+            comment: None,
+            trim: false,
+            newline: Newline::Lf,
+            lenient: false,
+            max_row: 16 << 20,
+        }
     }
 }
 
@@ -45,6 +93,10 @@ impl Dialect {
     /// `None` if there is none, or if more bytes are needed to know its length.
     pub fn line_end(&self, bytes: &[u8], from: usize, at_end: bool) -> Option<(usize, usize)> {
         let found = match self.newline {
+            Newline::Text(t) => {
+                let end = memchr::memmem::find(&bytes[from..], t.text()).map(|n| (from + n, from + n + t.text().len()));
+                return end.or_else(|| at_end.then_some((bytes.len(), bytes.len())));
+            }
             Newline::Lf => memchr::memchr(b'\n', &bytes[from..]),
             Newline::Any => memchr::memchr2(b'\n', b'\r', &bytes[from..]),
         };
@@ -67,6 +119,9 @@ impl Dialect {
     /// The last line end in `bytes`, as where the next line begins. A CR at the very end counts only with `at_end`.
     pub fn last_line_end(&self, bytes: &[u8], at_end: bool) -> Option<usize> {
         match self.newline {
+            // Of a text that overlaps itself the last one may begin within another.
+            Newline::Text(t) if t.overlaps => None,
+            Newline::Text(t) => memchr::memmem::rfind(bytes, t.text()).map(|n| n + t.text().len()),
             Newline::Lf => memchr::memrchr(b'\n', bytes).map(|n| n + 1),
             Newline::Any => {
                 let n = memchr::memrchr2(b'\n', b'\r', bytes)?;
@@ -77,9 +132,25 @@ impl Dialect {
         }
     }
 
+    /// How many bytes at the end may be the beginning of a line end.
+    pub fn held_back(&self, bytes: &[u8]) -> usize {
+        match self.newline {
+            Newline::Text(t) => t.begun(bytes),
+            Newline::Lf | Newline::Any => usize::from(bytes.last() == Some(&b'\r')),
+        }
+    }
+
+    /// `end` without the CR before it that belongs to the line end there.
+    pub fn without_return(&self, bytes: &[u8], start: usize, end: usize) -> usize {
+        if !matches!(self.newline, Newline::Text(_)) && end > start && bytes[end - 1] == b'\r' { end - 1 } else { end }
+    }
+
     /// How many lines end within an escaped byte at `at`: it is a line end to editors, though none to records.
     #[inline(always)]
     pub fn escaped_lines(&self, bytes: &[u8], at: usize) -> u64 {
+        if let Newline::Text(t) = self.newline {
+            return u64::from(bytes.get(at..).is_some_and(|rest| rest.starts_with(t.text())));
+        }
         match bytes.get(at) {
             Some(b'\n') => 1,
             Some(b'\r') if self.newline == Newline::Any && bytes.get(at + 1) != Some(&b'\n') => 1,
@@ -89,9 +160,12 @@ impl Dialect {
 
     /// How many lines end in `bytes`, which do not end between a CR and its LF.
     pub fn count_lines(&self, bytes: &[u8]) -> u64 {
+        if let Newline::Text(t) = self.newline {
+            return memchr::memmem::find_iter(bytes, t.text()).count() as u64;
+        }
         let feeds = memchr::memchr_iter(b'\n', bytes).count();
         match self.newline {
-            Newline::Lf => feeds as u64,
+            Newline::Lf | Newline::Text(_) => feeds as u64,
             Newline::Any => {
                 let lone = memchr::memchr_iter(b'\r', bytes).filter(|n| bytes.get(n + 1) != Some(&b'\n')).count();
                 (feeds + lone) as u64

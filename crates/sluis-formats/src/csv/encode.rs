@@ -38,6 +38,9 @@ impl CsvFactory {
         let wrong = |key: &str, e: String| Error::config(format!("csv: {key}: {e}"));
         let delimiter = delimiter(&c.delimiter).map_err(|e| wrong("delimiter", e))?;
         let quote = quote(&c.quote).map_err(|e| wrong("quote", e))?;
+        if delimiter.is_empty() {
+            return Err(wrong("delimiter", "it is empty: write one or more characters, as in `;` or `tab`".into()));
+        }
         if quote.is_some_and(|q| delimiter.contains(&q)) {
             return Err(wrong("quote", "it must differ from the delimiter".into()));
         }

@@ -14,8 +14,11 @@ use sluis_core::reject::RAW_LIMIT;
 use sluis_core::{Reject, RejectReason};
 
 use super::dialect::{Dialect, Newline};
+use super::repair::{self, Rules};
 use super::scan::{Sink, scan};
 
+/// Bytes that several records are judged by.
+const JUDGED: usize = 64 * 1024;
 /// Bytes made room for ahead of need, at most.
 const ROOM: usize = 8 << 20;
 
@@ -35,7 +38,9 @@ pub struct Block {
 pub struct Opening {
     /// Fields of each header record, as they stand (quotes included).
     pub header: Vec<Vec<Bytes>>,
-    /// Number of fields of the first data record; `None` if there is no data.
+    /// The last header record as it stands.
+    pub raw: Bytes,
+    /// Number of fields of the first data record, or of most of the first few ([`Framer::judging`]); `None` if there is no data.
     pub width: Option<usize>,
 }
 
@@ -65,6 +70,10 @@ pub struct Framer {
     again: usize,
     skip: u64,
     header: usize,
+    /// What stood behind the data.
+    behind: Bytes,
+    /// Data records that the width is judged by.
+    judges: usize,
 }
 
 impl Framer {
@@ -86,12 +95,26 @@ impl Framer {
             again: 0,
             skip,
             header,
+            behind: Bytes::new(),
+            judges: 1,
         }
+    }
+
+    /// The width is what most of the first `records` have: the first one may be spoilt.
+    #[must_use]
+    pub fn judging(mut self, records: usize) -> Self {
+        self.judges = records.max(1);
+        self
     }
 
     /// The dialect, with the newline that was found.
     pub fn dialect(&self) -> &Arc<Dialect> {
         &self.dialect
+    }
+
+    /// The bytes that wait: right after [`Framer::open`] the beginning of the data.
+    pub fn waiting(&self) -> &[u8] {
+        &self.buffer
     }
 
     /// Changes the size of the blocks to come.
@@ -130,7 +153,7 @@ impl Framer {
         while self.skip > 0 {
             let Some((_, next)) = self.dialect.line_end(&self.buffer, 0, self.ended) else {
                 // A preamble's line may be longer than anything: drop what cannot hold its end.
-                let keep = usize::from(self.buffer.last() == Some(&b'\r'));
+                let keep = self.dialect.held_back(&self.buffer);
                 let _ = self.buffer.split_to(self.buffer.len() - keep);
                 return None;
             };
@@ -138,23 +161,41 @@ impl Framer {
             self.line += 1;
             self.skip -= 1;
         }
-        let mut fields = Fields { bytes: &self.buffer, dialect: &self.dialect, limit: self.header + 1, current: Vec::new(), records: Vec::new() };
-        scan(&self.buffer, 0, &self.dialect, self.ended, &mut fields);
-        let found = fields.records;
-        // A header that is longer than a row may be is given up on: the caller sees that it is short.
-        if found.len() <= self.header && !self.ended && self.buffer.len() <= self.dialect.max_row {
-            return None;
-        }
-        let width = found.get(self.header).map(|(record, _)| record.len());
-        let mut header = Vec::new();
+        let found = self.first_records()?;
+        let width = usual_width(found.get(self.header..).unwrap_or_default());
+        let mut opening = Opening { header: Vec::new(), raw: Bytes::new(), width };
         let mut end = 0;
-        for (record, next) in found.into_iter().take(self.header) {
-            header.push(record.into_iter().map(|r| Bytes::copy_from_slice(&self.buffer[r])).collect());
-            end = next;
+        for record in found.into_iter().take(self.header) {
+            opening.header.push(record.fields.into_iter().map(|r| Bytes::copy_from_slice(&self.buffer[r])).collect());
+            opening.raw = Bytes::copy_from_slice(&self.buffer[record.bytes]);
+            end = record.next;
         }
         self.line += self.dialect.count_lines(&self.buffer[..end]);
         let _ = self.buffer.split_to(end);
-        Some(Opening { header, width })
+        Some(opening)
+    }
+
+    /// The header's records and those behind it that the width is judged by. `None`: needs more bytes.
+    fn first_records(&self) -> Option<Vec<First>> {
+        let found = |bytes: &[u8], ended: bool, limit: usize| {
+            let mut fields = Fields { bytes, dialect: &self.dialect, limit, current: Vec::new(), records: Vec::new() };
+            scan(bytes, 0, &self.dialect, ended, &mut fields);
+            fields.records
+        };
+        if self.judges > 1 {
+            // However the bytes come, the same ones are looked at.
+            let head = &self.buffer[..self.buffer.len().min(JUDGED)];
+            let records = found(head, self.ended && head.len() == self.buffer.len(), self.header + self.judges);
+            if records.len() < self.header + self.judges && !self.ended && self.buffer.len() < JUDGED {
+                return None;
+            }
+            if records.len() > self.header {
+                return Some(records);
+            }
+        }
+        let records = found(&self.buffer, self.ended, self.header + 1);
+        // A header that is longer than a row may be is given up on: the caller sees that it is short.
+        (records.len() > self.header || self.ended || self.buffer.len() > self.dialect.max_row).then_some(records)
     }
 
     /// The next block. `None`: needs more bytes,or, after [`Framer::end`], has given everything.
@@ -176,12 +217,17 @@ impl Framer {
                         self.tail.clear();
                         return Some(self.cut(self.at));
                     }
-                    self.reject_too_long();
+                    if let Some(block) = self.too_long() {
+                        return Some(block);
+                    }
                 }
                 Extended::More if !self.ended => return None,
                 Extended::More => {
                     let end = self.cut_at();
                     let block = (end > 0).then(|| self.cut(end));
+                    if self.footer > 0 && !self.buffer.is_empty() {
+                        self.behind = self.buffer.split().freeze();
+                    }
                     self.buffer.clear();
                     self.at = 0;
                     self.tail.clear();
@@ -189,6 +235,13 @@ impl Framer {
                 }
             }
         }
+    }
+
+    /// The fields of the last footer row, as they stand, when the file has ended.
+    pub fn footer(&self) -> Option<Vec<Bytes>> {
+        let mut rows = Fields { bytes: &self.behind, dialect: &self.dialect, limit: usize::MAX, current: Vec::new(), records: Vec::new() };
+        scan(&self.behind, 0, &self.dialect, true, &mut rows);
+        Some(rows.records.pop()?.fields.into_iter().map(|f| self.behind.slice(f)).collect())
     }
 
     /// For a sample: all whole records there are, without what may be the footer.
@@ -275,7 +328,7 @@ impl Framer {
         }
         match self.dialect.last_line_end(stretch, self.ended && end == self.buffer.len()) {
             // A CR LF must not be cut in two.
-            Some(n) if !(stretch[n - 1] == b'\r' && self.buffer.get(self.at + n) == Some(&b'\n')) => {
+            Some(n) if self.dialect.newline != Newline::Any || stretch[n - 1] != b'\r' || self.buffer.get(self.at + n) != Some(&b'\n') => {
                 self.at += n;
                 true
             }
@@ -294,39 +347,37 @@ impl Framer {
         ends.too_long.is_none()
     }
 
-    /// Rejects the row that the buffer begins with. What it was depends on its first `max_row` bytes only.
-    fn reject_too_long(&mut self) {
+    /// Gives the line that the buffer begins with as a block, if its quote is open too long, else rejects the row. Which it is depends on its
+    /// first `max_row` bytes only.
+    fn too_long(&mut self) -> Option<Block> {
         assert_eq!(self.at, 0, "what stands before has been given");
         if self.dialect.is_comment(&self.buffer) {
             // No row, however long.
             self.again = 0;
             self.skipping = true;
-            return;
+            return None;
         }
         let head = &self.buffer[..self.buffer.len().min(self.dialect.max_row + 2)];
         let stop = scan(head, 0, &self.dialect, false, &mut Nothing);
         let limit = self.dialect.max_row;
-        let raw = |end: usize| Bytes::copy_from_slice(&head[..end.min(RAW_LIMIT)]);
+        let raw = Bytes::copy_from_slice(&head[..head.len().min(RAW_LIMIT)]);
         // A comment before it moves the start of the row.
         let start_line = self.line + stop.lines;
-        if let Some(quote) = stop.open_quote {
-            let opened = self.line + self.dialect.count_lines(&head[..quote]);
-            if let Some((end, next)) = self.dialect.line_end(head, quote, false) {
-                let end = if end > 0 && head[end - 1] == b'\r' { end - 1 } else { end };
-                self.rejects.push(bad_quote(start_line, opened, raw(end)));
-                self.line += self.dialect.count_lines(&self.buffer[..next]);
-                let _ = self.buffer.split_to(next);
-                self.again = 0;
-                return;
-            }
+        if let Some((_, next)) = stop.open_quote.and_then(|quote| self.dialect.line_end(head, quote, false)) {
+            // Cut off there, it is a record that everyone sees to be bad.
+            self.at = next;
+            self.again = 0;
+            return Some(self.cut(next));
         }
         let message = format!("the row is longer than {limit} bytes (`max_row`)");
-        self.rejects.push(Reject { reason: RejectReason::TooLong, line: start_line, column: None, message, raw: raw(head.len()) });
-        let n = head.len();
+        self.rejects.push(Reject { reason: RejectReason::TooLong, line: start_line, column: None, message, raw });
+        // A line end that the limit cuts in two is one.
+        let n = head.len() - self.dialect.held_back(head);
         self.line += self.dialect.count_lines(&self.buffer[..n]);
         let _ = self.buffer.split_to(n);
         self.again = 0;
         self.skipping = true;
+        None
     }
 
     /// Drops the rest of a row that is too long. `false`: its end has not come.
@@ -339,7 +390,7 @@ impl Framer {
                 true
             }
             None => {
-                let keep = usize::from(self.buffer.last() == Some(&b'\r'));
+                let keep = self.dialect.held_back(&self.buffer);
                 let _ = self.buffer.split_to(self.buffer.len() - keep);
                 false
             }
@@ -425,8 +476,21 @@ struct Fields<'a> {
     dialect: &'a Dialect,
     limit: usize,
     current: Vec<Range<usize>>,
-    /// Fields, and where the next record begins.
-    records: Vec<(Vec<Range<usize>>, usize)>,
+    records: Vec<First>,
+}
+
+/// A record at the beginning of a file.
+struct First {
+    fields: Vec<Range<usize>>,
+    bytes: Range<usize>,
+    /// Where the next record begins.
+    next: usize,
+}
+
+/// The number of fields that most records have; the first of two that are as frequent.
+fn usual_width(records: &[First]) -> Option<usize> {
+    let count = |width: usize| records.iter().filter(|r| r.fields.len() == width).count();
+    records.iter().map(|r| r.fields.len()).reduce(|best, width| if count(width) > count(best) { width } else { best })
 }
 
 impl Sink for Fields<'_> {
@@ -436,16 +500,19 @@ impl Sink for Fields<'_> {
     fn record(&mut self, start: usize, end: usize, _: u64) -> bool {
         let fields = std::mem::take(&mut self.current);
         if fields.len() > 1 || !self.dialect.is_blank(&self.bytes[start..end]) {
-            // Behind the terminator, which has one or two bytes.
-            let rest = &self.bytes[end..];
-            let next = end + if rest.starts_with(b"\r\n") { 2 } else { usize::from(!rest.is_empty()) };
-            self.records.push((fields, next));
+            let next = self.dialect.line_end(self.bytes, end, true).map_or(end, |(_, next)| next);
+            self.records.push(First { fields, bytes: start..end, next });
         }
         self.records.len() < self.limit
     }
     fn bad_quote(&mut self, start: usize, end: usize, line: u64, _: u64) -> bool {
-        // A header with a bad quote is one name, as it stands.
-        self.current = std::iter::once(start..end).collect();
+        let rules = Rules { quotes: true, pad: false, repair: false };
+        let read = if self.dialect.lenient { repair::read(&self.bytes[start..end], self.dialect, None, rules, &[]) } else { None };
+        self.current = match read {
+            Some(fields) => fields.into_iter().map(|f| start + f.0..start + f.1).collect(),
+            // A header with a bad quote is one name, as it stands.
+            None => std::iter::once(start..end).collect(),
+        };
         self.record(start, end, line)
     }
 }

@@ -15,9 +15,10 @@ use sluis_core::{Error, ErrorKind, RawFile, Result};
 use super::column::unquoted;
 use super::config::Reading;
 use super::dialect::Dialect;
-use super::frame::{Framer, Opening};
+use super::frame::Opening;
 use super::layout::{Nulls, names};
 use super::scan::{Sink, scan};
+use super::sniff;
 use crate::text::TextSource;
 use crate::values::guess::Guess;
 
@@ -31,7 +32,7 @@ pub async fn infer(reading: &Arc<Reading>, sample: &[Arc<dyn RawFile>], known: O
     let find = |block: &[u8], dialect: &Dialect, rows: &mut Observe<'_>| {
         scan(block, 0, dialect, true, rows);
     };
-    infer_by(reading, sample, known, |opening| names(reading, opening), find).await
+    infer_by(reading, sample, known, |dialect, opening| names(reading, dialect, opening), find).await
 }
 
 /// Likewise, for files whose columns `names` tells and whose records `find` finds in a block.
@@ -39,7 +40,7 @@ pub async fn infer_by(
     reading: &Arc<Reading>,
     sample: &[Arc<dyn RawFile>],
     known: Option<&SchemaRef>,
-    names: impl Fn(&Opening) -> Vec<String>,
+    names: impl Fn(&Dialect, &Opening) -> Vec<String>,
     find: impl Fn(&[u8], &Dialect, &mut Observe<'_>),
 ) -> Result<SchemaRef> {
     let mut columns = Seen { known: known.cloned(), ..Seen::default() };
@@ -97,22 +98,29 @@ impl Seen {
         reading: &Reading,
         pieces: Vec<Bytes>,
         ended: bool,
-        names: &impl Fn(&Opening) -> Vec<String>,
+        names: &impl Fn(&Dialect, &Opening) -> Vec<String>,
         find: &impl Fn(&[u8], &Dialect, &mut Observe<'_>),
     ) {
-        let mut framer = Framer::new(reading.dialect.clone(), reading.newline, usize::MAX / 4, reading.skip, reading.header, reading.footer);
+        let dialect = if reading.sniffed { sniff::of_text(&reading.dialect, reading.newline, &pieces.concat()) } else { reading.dialect.clone() };
+        let mut framer = reading.framer(dialect, usize::MAX / 4);
         pieces.iter().for_each(|p| framer.push(p));
         if ended {
             framer.end();
         }
         let Some(opening) = framer.open() else { return };
+        let (nulls, dialect) = (Nulls::new(&reading.nulls), framer.dialect().clone());
+        let names = names(&dialect, &opening);
+        // Where all is text, names say everything; else a file without rows says nothing.
+        if reading.all_text && opening.header.len() == reading.header {
+            names.iter().for_each(|n| {
+                self.column(reading, n);
+            });
+        }
         if opening.width.is_none() {
             return;
         }
-        let names = names(&opening);
         // Without the file's end the last records of the sample may be the footer: the framer keeps them back.
         let mut at: Vec<usize> = Vec::new();
-        let (nulls, dialect) = (Nulls::new(&reading.nulls), framer.dialect().clone());
         for block in framer.sample() {
             if at.is_empty() {
                 at = names.iter().map(|n| self.column(reading, n)).collect();

@@ -6,12 +6,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
 
 use sluis_core::Misfits;
 
 use super::config::{Ragged, Reading};
 use super::dialect::Dialect;
 use super::frame::Opening;
+use super::repair::{self, Habit, Rules};
 use crate::values::Kind;
 
 /// Everything a block of the file needs to be decoded.
@@ -29,14 +31,16 @@ pub struct Layout {
     pub told: Vec<bool>,
     /// Whole numbers that a column of `double` cannot hold are told, too.
     pub exact: bool,
+    /// What the values of the columns usually are; empty where no row is put right.
+    pub habits: Vec<Habit>,
 }
 
 /// The names of a file's columns.
-pub fn names(reading: &Reading, opening: &Opening) -> Vec<String> {
+pub fn names(reading: &Reading, dialect: &Dialect, opening: &Opening) -> Vec<String> {
     let mut names: Vec<String> = if reading.header > 0 {
-        let last = opening.header.get(reading.header - 1).map(Vec::as_slice).unwrap_or_default();
-        let mut names: Vec<String> = last.iter().map(|raw| header_name(raw, &reading.dialect)).collect();
-        names.iter_mut().zip(&reading.names).for_each(|(name, given)| name.clone_from(given));
+        let last = header_fields(reading, dialect, opening);
+        let mut names: Vec<String> = last.iter().map(|raw| header_name(raw, dialect)).collect();
+        given(reading, &mut names, opening.width);
         if by_position(reading, &names, opening.width) { declared(reading) } else { spelled_as_declared(reading, names) }
     } else if !reading.names.is_empty() {
         reading.names.clone()
@@ -47,6 +51,27 @@ pub fn names(reading: &Reading, opening: &Opening) -> Vec<String> {
     };
     make_unique(&mut names);
     names
+}
+
+/// The fields of the last header record. It may be spoilt, too: then most rows say how many fields it should have.
+fn header_fields(reading: &Reading, dialect: &Dialect, opening: &Opening) -> Vec<Bytes> {
+    let last = opening.header.get(reading.header - 1).cloned().unwrap_or_default();
+    let width = opening.width.filter(|w| *w != last.len() && reading.names.is_empty() && reading.ragged == Ragged::Repair);
+    let rules = Rules { quotes: dialect.lenient, pad: false, repair: true };
+    match width.and_then(|w| repair::read(&opening.raw, dialect, Some(w), rules, &[])) {
+        Some(fields) => fields.into_iter().map(|(start, end)| opening.raw.slice(start..end)).collect(),
+        None => last,
+    }
+}
+
+/// The names that are given take the place of the header's, which may be a broken one: the first row says whether more columns follow.
+fn given(reading: &Reading, names: &mut Vec<String>, width: Option<usize>) {
+    let given = &reading.names;
+    if names.len() < given.len() || (!given.is_empty() && width == Some(given.len())) {
+        names.clone_from(given);
+    } else {
+        names.iter_mut().zip(given).for_each(|(name, given)| name.clone_from(given));
+    }
 }
 
 fn declared(reading: &Reading) -> Vec<String> {
@@ -95,7 +120,7 @@ fn header_name(raw: &[u8], dialect: &Dialect) -> String {
 }
 
 /// Empty names become `c<number>`; the second of a name becomes `name_2` and so on.
-fn make_unique(names: &mut [String]) {
+pub fn make_unique(names: &mut [String]) {
     let mut taken: HashSet<String> = names.iter().filter(|n| !n.is_empty()).cloned().collect();
     let mut seen: HashSet<String> = HashSet::with_capacity(names.len());
     for (i, slot) in names.iter_mut().enumerate() {
@@ -141,7 +166,20 @@ impl Layout {
             keep_origins,
             told: Vec::new(),
             exact: false,
+            habits: Vec::new(),
         }
+    }
+
+    /// Learns what the columns hold from the beginning of the data, which is all of it if `whole`, so that rows can be put right.
+    pub fn learn(&mut self, head: &[u8], whole: bool) {
+        if self.ragged == Ragged::Repair || self.dialect.lenient {
+            self.habits = repair::learn(head, whole, &self.dialect, self.kinds.len());
+        }
+    }
+
+    /// How a record is read that breaks the rules.
+    pub fn rules(&self) -> Rules {
+        Rules { quotes: self.dialect.lenient, pad: self.ragged != Ragged::Reject, repair: self.ragged == Ragged::Repair }
     }
 }
 

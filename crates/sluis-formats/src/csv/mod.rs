@@ -11,10 +11,13 @@ pub mod config;
 pub mod decode;
 pub mod dialect;
 pub mod encode;
+pub mod footer;
 pub mod frame;
 pub mod infer;
 pub mod layout;
+pub mod repair;
 pub mod scan;
+pub mod sniff;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +25,14 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
+use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use sluis_core::registry::Problem;
 use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
 
-use self::config::{CsvRead, CsvWrite, Reading};
+use self::config::{CsvRead, CsvWrite, Ragged, Reading};
+use self::footer::Told;
 use self::frame::{Block, Framer, Opening};
 use self::layout::Layout;
 use crate::def::{config_of, merged_schema};
@@ -47,9 +52,10 @@ pub static CSV: FormatDef = FormatDef {
     writer: Some(|v| Ok(Arc::new(encode::CsvFactory::new(&config_of::<CsvWrite>("csv", v)?)?))),
     declared_columns: |v| {
         let reading = Reading::new(&config_of::<CsvRead>("csv", v).ok()?).ok()?;
-        (!reading.declared.is_empty()).then(|| reading.declared_schema())
+        let declared = reading.declared_schema();
+        (!declared.fields().is_empty()).then_some(declared)
     },
-    sniff: None,
+    sniff: Some(sniff::sniff),
 };
 
 fn validate(v: &Value) -> Vec<Problem> {
@@ -71,6 +77,8 @@ struct Csv {
 
 /// Bytes of a file's first block, and of all while rows are about as long as usual.
 const FIRST_BLOCK: usize = 512 * 1024;
+/// Bytes of data from which rows that break the rules are learned to be put right.
+const LEARNED: usize = 64 * 1024;
 /// Between these the size of blocks follows the length of rows.
 const BLOCKS: std::ops::RangeInclusive<usize> = 256 * 1024..=4 << 20;
 
@@ -88,7 +96,12 @@ impl FileFormat for Csv {
         let path = file.version().path.clone();
         let large = file.version().size >= LARGE;
         match self.open(file, options).await {
-            Ok(Some((blocks, layout))) => Ok(decode_in_order(blocks, options.threads, large, move |b| decode::decode_block(&layout, b))),
+            Ok(Some((blocks, layout))) => {
+                let told = blocks.told.clone();
+                let rows = decode_in_order(blocks, options.threads, large, move |b| decode::decode_block(&layout, b));
+                Ok(if let Some(told) = told { told.check(rows, path) } else { rows })
+            }
+            Ok(None) if self.reading.footer_count.is_some() => Ok(stream::once(std::future::ready(Err(footer::missing(&path)))).boxed()),
             Ok(None) => Ok(stream::empty().boxed()),
             // What is wrong with the file is said by the stream, where callers look for it.
             Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => Ok(stream::once(std::future::ready(Err(e))).boxed()),
@@ -98,29 +111,57 @@ impl FileFormat for Csv {
 }
 
 impl Csv {
+    /// What hears the number of rows that the footer says, where it is to be checked.
+    fn told(&self) -> Option<Told> {
+        self.reading.footer_count.map(Told::new)
+    }
+
     /// Reads what stands before the data. `None`: there is none.
     async fn open(&self, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<Option<(Blocks, Layout)>> {
         let r = &self.reading;
         let path = file.version().path.clone();
         let mut source = TextSource::open(file, r.compression, r.encoding).await?;
-        let mut framer = Framer::new(r.dialect.clone(), r.newline, FIRST_BLOCK, r.skip, r.header, r.footer);
+        let mut framer = self.framer(&mut source).await?;
         let opening = loop {
             if let Some(opening) = framer.open() {
                 break opening;
             }
-            match source.next().await? {
-                Some(piece) => framer.push(&piece),
-                None => {
-                    framer.end();
-                }
-            }
+            fill(&mut framer, &mut source).await?;
         };
         if opening.width.is_none() && opening.header.len() < r.header {
             return self.headless(&path, &opening, source).await;
         }
-        let names = layout::names(r, &opening);
-        let layout = Layout::new(r, framer.dialect().clone(), &names, &options.schema, options.keep_origins).telling(&options.misfits);
-        Ok(Some((Blocks { source, framer, batch_rows: options.batch_rows, sized: false }, layout)))
+        let names = layout::names(r, framer.dialect(), &opening);
+        let mut layout = Layout::new(r, framer.dialect().clone(), &names, &options.schema, options.keep_origins).telling(&options.misfits);
+        if r.dialect.lenient || r.ragged == Ragged::Repair {
+            // As many bytes however they come, so that what is learned depends on the file alone.
+            while framer.waiting().len() < LEARNED && fill(&mut framer, &mut source).await? {}
+            let known = framer.waiting().len().min(LEARNED);
+            layout.learn(&framer.waiting()[..known], known < LEARNED);
+        }
+        Ok(Some((Blocks { source, framer, batch_rows: options.batch_rows, sized: false, told: self.told() }, layout)))
+    }
+
+    /// A framer in the file's dialect, which may have to be found in its beginning.
+    async fn framer(&self, source: &mut TextSource) -> Result<Framer> {
+        let r = &self.reading;
+        if !r.sniffed {
+            return Ok(r.framer(r.dialect.clone(), FIRST_BLOCK));
+        }
+        let mut head = BytesMut::new();
+        let mut ended = false;
+        while head.len() < sniff::HEAD && !ended {
+            match source.next().await? {
+                Some(piece) => head.extend_from_slice(&piece),
+                None => ended = true,
+            }
+        }
+        let mut framer = r.framer(sniff::of_text(&r.dialect, r.newline, &head), FIRST_BLOCK);
+        framer.push(&head);
+        if ended {
+            framer.end();
+        }
+        Ok(framer)
     }
 
     /// The header is not whole: the file has ended (no rows), or a line without end stands where it should be.
@@ -140,6 +181,15 @@ impl Csv {
     }
 }
 
+/// Gives the framer more of the file. `false`: that was all.
+async fn fill(framer: &mut Framer, source: &mut TextSource) -> Result<bool> {
+    match source.next().await? {
+        Some(piece) => framer.push(&piece),
+        None => return Ok(framer.end()),
+    }
+    Ok(true)
+}
+
 /// The file's blocks.
 struct Blocks {
     source: TextSource,
@@ -147,6 +197,8 @@ struct Blocks {
     batch_rows: usize,
     /// The size of blocks has been fitted to the rows.
     sized: bool,
+    /// Where the number of rows goes that the footer says.
+    told: Option<Told>,
 }
 
 impl Cutter for Blocks {
@@ -165,7 +217,12 @@ impl Cutter for Blocks {
             match self.source.next().await? {
                 Some(piece) => self.framer.push(&piece),
                 None if self.framer.end() => {}
-                None => return Ok(None),
+                None => {
+                    if let Some(told) = &self.told {
+                        told.hear(&self.framer);
+                    }
+                    return Ok(None);
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ pub struct Stop {
 /// Scans `bytes` from the record that begins at `from`. `at_end`: nothing follows these bytes, so that what is open ends with them.
 pub fn scan<S: Sink>(bytes: &[u8], from: usize, dialect: &Dialect, at_end: bool, sink: &mut S) -> Stop {
     let needles = Needles::new(dialect);
-    let general = dialect.delimiter.len() > 1 || dialect.escape.is_some() || dialect.newline == Newline::Any;
+    let general = dialect.delimiter.len() != 1 || dialect.escape.is_some() || dialect.newline != Newline::Lf;
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi1") {
@@ -60,8 +60,10 @@ unsafe fn scan_avx2<S: Sink>(bytes: &[u8], from: usize, dialect: &Dialect, at_en
     }
 }
 
-/// The bytes that mean something. Those a dialect lacks repeat the line feed, so that they cost nothing and match nothing new.
+/// The bytes that mean something. Those a dialect lacks repeat the line end, so that they cost nothing and match nothing new.
 struct Needles {
+    /// The line end's first byte.
+    line: u8,
     delimiter: u8,
     quote: u8,
     carriage_return: u8,
@@ -70,18 +72,20 @@ struct Needles {
 
 impl Needles {
     fn new(dialect: &Dialect) -> Self {
+        let line = if let Newline::Text(t) = &dialect.newline { t.text()[0] } else { b'\n' };
         Self {
-            delimiter: dialect.delimiter[0],
-            quote: dialect.quote.unwrap_or(b'\n'),
-            carriage_return: if dialect.newline == Newline::Any { b'\r' } else { b'\n' },
-            escape: dialect.escape.unwrap_or(b'\n'),
+            line,
+            delimiter: dialect.delimiter.first().copied().unwrap_or(line),
+            quote: dialect.quote.unwrap_or(line),
+            carriage_return: if dialect.newline == Newline::Any { b'\r' } else { line },
+            escape: dialect.escape.unwrap_or(line),
         }
     }
 }
 
 /// How 64 bytes are compared at once.
 trait Compare {
-    /// Bit `i` is set if byte `i` is a needle; `more`: also the carriage return and the escape.
+    /// Bit `i` is set if byte `i` is a needle; `more`: also the carriage return and the escape, and the line end may be another than LF.
     fn mask(chunk: &[u8; 64], needles: &Needles, more: bool) -> u64;
 }
 
@@ -91,8 +95,9 @@ impl Compare for Portable {
     #[inline(always)]
     fn mask(chunk: &[u8; 64], n: &Needles, more: bool) -> u64 {
         let mut mask = 0_u64;
+        let line = if more { n.line } else { b'\n' };
         for (i, &b) in chunk.iter().enumerate() {
-            let hit = (b == n.delimiter) | (b == b'\n') | (b == n.quote) | (more & ((b == n.carriage_return) | (b == n.escape)));
+            let hit = (b == n.delimiter) | (b == line) | (b == n.quote) | (more & ((b == n.carriage_return) | (b == n.escape)));
             mask |= u64::from(hit) << i;
         }
         mask
@@ -113,10 +118,11 @@ impl Compare for Avx2 {
                 _mm256_cmpeq_epi8($v, _mm256_set1_epi8($b as i8))
             };
         }
+        let line = if more { n.line } else { b'\n' };
         macro_rules! hits {
             ($at:literal) => {{
                 let v = _mm256_loadu_si256(chunk.as_ptr().add($at).cast::<__m256i>());
-                let mut hit = _mm256_or_si256(_mm256_or_si256(is!(v, n.delimiter), is!(v, b'\n')), is!(v, n.quote));
+                let mut hit = _mm256_or_si256(_mm256_or_si256(is!(v, n.delimiter), is!(v, line)), is!(v, n.quote));
                 if more {
                     hit = _mm256_or_si256(hit, _mm256_or_si256(is!(v, n.carriage_return), is!(v, n.escape)));
                 }
@@ -183,6 +189,16 @@ impl<C: Compare, const GENERAL: bool> Walk<'_, C, GENERAL> {
     }
 }
 
+/// What a byte is that a line end can begin with.
+enum LineEnd {
+    /// A line end; where the next line begins.
+    At(usize),
+    /// An ordinary character.
+    No,
+    /// More bytes are needed to know.
+    Unknown,
+}
+
 /// What came of a quoted field.
 enum Quoted {
     /// Its end, behind the closing quote.
@@ -213,7 +229,7 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
     #[inline(always)]
     fn run<S: Sink>(mut self, from: usize, sink: &mut S) -> Stop {
         let bytes = self.bytes;
-        let delimiter = self.dialect.delimiter[0];
+        let delimiter = self.walk.needles.delimiter;
         let (mut start, mut start_line, mut field);
         let mut line = 0_u64;
         // End of the current field if it was quoted and has been closed.
@@ -246,18 +262,16 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
                 if GENERAL {
                     self.walk.ignore = field;
                 }
-            } else if b == b'\n' || (GENERAL && b == b'\r' && self.dialect.newline == Newline::Any) {
-                let mut next = at + 1;
-                if GENERAL && b == b'\r' {
-                    match bytes.get(next) {
-                        Some(b'\n') => next += 1,
-                        None if !self.at_end => return Stop { at: start, lines: start_line, open_quote: None },
-                        _ => {}
-                    }
+            } else if self.may_end_line(b) {
+                let next = match self.line_ends(at) {
+                    LineEnd::At(next) => next,
+                    LineEnd::No => continue,
+                    LineEnd::Unknown => return Stop { at: start, lines: start_line, open_quote: None },
+                };
+                if GENERAL {
                     self.walk.ignore = next;
                 }
-                // Unless it is escaped, a CR right before belongs to the line end.
-                let bare = if at > start && bytes[at - 1] == b'\r' && (!GENERAL || self.literal < at) { at - 1 } else { at };
+                let bare = self.bare(start, at);
                 sink.field(field, closed.take().unwrap_or(bare.max(field)));
                 line += 1;
                 let go_on = sink.record(start, bare, start_line);
@@ -281,7 +295,7 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
                             return Stop { at: start, lines: start_line, open_quote: Some(at) };
                         };
                         line = opened + u64::from(next > end);
-                        let end = if end > start && bytes[end - 1] == b'\r' { end - 1 } else { end };
+                        let end = self.dialect.without_return(bytes, start, end);
                         let go_on = sink.bad_quote(start, end, start_line, opened);
                         if !go_on {
                             return Stop { at: next, lines: line, open_quote: None };
@@ -302,7 +316,7 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
         }
         let length = bytes.len();
         if start < length {
-            let bare = if bytes[length - 1] == b'\r' && (!GENERAL || self.literal < length) { length - 1 } else { length };
+            let bare = self.bare(start, length);
             sink.field(field, closed.take().unwrap_or(bare.max(field)));
             sink.record(start, bare, start_line);
         }
@@ -311,7 +325,41 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
 
     #[inline(always)]
     fn is_delimiter(&self, at: usize) -> bool {
-        self.bytes[at..].starts_with(&self.dialect.delimiter)
+        !self.dialect.delimiter.is_empty() && self.bytes[at..].starts_with(&self.dialect.delimiter)
+    }
+
+    /// Whether a line end can begin with this byte.
+    #[inline(always)]
+    fn may_end_line(&self, b: u8) -> bool {
+        if GENERAL { b == self.walk.needles.line || b == self.walk.needles.carriage_return } else { b == b'\n' }
+    }
+
+    /// What begins at `at`, where [`Scan::may_end_line`] holds.
+    #[inline(always)]
+    fn line_ends(&self, at: usize) -> LineEnd {
+        if !GENERAL {
+            return LineEnd::At(at + 1);
+        }
+        let rest = &self.bytes[at..];
+        match &self.dialect.newline {
+            Newline::Text(t) if rest.starts_with(t.text()) => LineEnd::At(at + t.text().len()),
+            Newline::Text(t) if !self.at_end && t.text().starts_with(rest) => LineEnd::Unknown,
+            Newline::Text(_) => LineEnd::No,
+            _ if rest[0] != b'\r' => LineEnd::At(at + 1),
+            _ => match rest.get(1) {
+                Some(b'\n') => LineEnd::At(at + 2),
+                None if !self.at_end => LineEnd::Unknown,
+                _ => LineEnd::At(at + 1),
+            },
+        }
+    }
+
+    /// The end of the record from `start` on whose line end, or the bytes' end, is at `at`: unless it is escaped, a CR right before belongs
+    /// to the line end.
+    #[inline(always)]
+    fn bare(&self, start: usize, at: usize) -> usize {
+        let plain = !GENERAL || (self.literal < at && !matches!(self.dialect.newline, Newline::Text(_)));
+        if at > start && self.bytes[at - 1] == b'\r' && plain { at - 1 } else { at }
     }
 
     /// Reads on behind a quote that opens.
@@ -340,13 +388,12 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
                         };
                     }
                 }
-            } else if b == b'\n' || (GENERAL && b == b'\r' && self.dialect.newline == Newline::Any) {
-                if GENERAL && b == b'\r' {
-                    match bytes.get(at + 1) {
-                        Some(b'\n') => self.walk.ignore = at + 2,
-                        None if !self.at_end => return Quoted::Unknown,
-                        _ => {}
-                    }
+            } else if self.may_end_line(b) {
+                match self.line_ends(at) {
+                    LineEnd::At(next) if GENERAL => self.walk.ignore = next,
+                    LineEnd::At(_) => {}
+                    LineEnd::No => continue,
+                    LineEnd::Unknown => return Quoted::Unknown,
                 }
                 *line += 1;
                 first_line_end = first_line_end.or(Some(at));
@@ -366,8 +413,19 @@ impl<'a, C: Compare, const GENERAL: bool> Scan<'a, C, GENERAL> {
         let unknown = if self.at_end { Some(true) } else { None };
         loop {
             let Some(&b) = self.bytes.get(at) else { return unknown };
-            if b == self.dialect.delimiter[0] && (!GENERAL || self.is_delimiter(at)) {
+            if b == self.walk.needles.delimiter && (!GENERAL || self.is_delimiter(at)) {
                 return Some(true);
+            }
+            if GENERAL && matches!(self.dialect.newline, Newline::Text(_)) {
+                match self.line_ends(at) {
+                    LineEnd::At(_) => return Some(true),
+                    LineEnd::Unknown => return None,
+                    LineEnd::No if matches!(b, b' ' | b'\t') => {}
+                    LineEnd::No if !self.at_end && self.dialect.delimiter.starts_with(&self.bytes[at..]) => return None,
+                    LineEnd::No => return Some(false),
+                }
+                at += 1;
+                continue;
             }
             match b {
                 b'\n' => return Some(true),

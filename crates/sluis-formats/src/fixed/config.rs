@@ -196,7 +196,8 @@ impl FixedRead {
             true_words: self.true_words.clone(),
             false_words: self.false_words.clone(),
             trim: self.trim,
-            ragged: self.ragged,
+            // There are no delimiters to put right.
+            ragged: if self.ragged == Ragged::Repair { Ragged::Pad } else { self.ragged },
             decimal: self.decimal.clone(),
             max_row: self.max_row,
             ..CsvRead::default()

@@ -80,7 +80,7 @@ impl FileFormat for Fixed {
             &self.reading,
             sample,
             known,
-            |_| self.names.clone(),
+            |_, _| self.names.clone(),
             move |block, dialect, rows| {
                 places.scan(block, 0, dialect, rows);
             },

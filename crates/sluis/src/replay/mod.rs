@@ -73,7 +73,10 @@ pub fn job(session: &Session, parts: &Parts) -> Result<Job> {
         format.config["compression"] = "none".into();
         format.config["encoding"] = "utf-8".into();
         match format.def.name {
-            "csv" => format.config["footer"] = 0.into(),
+            "csv" => {
+                format.config["footer"] = 0.into();
+                format.config["footer_count"] = serde_json::Value::Null;
+            }
             _ => format.config["lines"] = true.into(),
         }
     }
