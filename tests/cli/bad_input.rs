@@ -103,6 +103,52 @@ fn a_truncated_archive() {
 }
 
 #[test]
+fn archives_that_are_cut_off_or_blow_up() {
+    let s = sandbox();
+    let text: String = std::iter::once("id\n".to_owned()).chain((0..20_000).map(|n| format!("{n}\n"))).collect();
+    s.file("more/b.csv", &text).file("more/c.csv", "id\n7\nx\n");
+    s.sh("tar -czf in/b.tgz -C more c.csv b.csv && head -c 9000 in/b.tgz > in/x && mv in/x in/b.tgz").expect(0, &[]);
+    s.sluis("run load.yaml").expect(1, &["error:", "in/b.tgz", "cut off", "hint:"]);
+    assert_eq!(ids(&s), [0_u64; 0], "nothing of the epoch is visible");
+    s.file("load.yaml", format!("{PIPELINE}settings: {{ on_corrupt: reject }}\n"));
+    s.sluis("run load.yaml").expect(0, &["1 rejected"]);
+    s.sluis("rejects show load.yaml").expect(0, &["corrupt_file", "b.tgz"]);
+    assert_eq!(ids(&s), [1, 2], "no row of any member");
+    s.sh("tar -czf in/b.tgz -C more c.csv b.csv").expect(0, &[]);
+    s.sluis("run load.yaml").expect(0, &["20,001 written"]);
+    s.sluis("rejects show load.yaml").expect(0, &["bad_value", "b.tgz/c.csv"]);
+    s.sluis("ledger why b.tgz").expect(0, &["b.tgz"]);
+    s.file("more/b.csv", "id\n3\n").file("more/c.csv", "id\n4\n");
+    s.sh("tar -czf in/b.tgz -C more c.csv b.csv").expect(0, &[]);
+    s.sluis("run load.yaml").expect(0, &["2 written"]);
+    assert_eq!(ids(&s), [1, 2, 3, 4], "the rows of all members were replaced");
+    // A limit that this file exceeds, and a zip whose members share their bytes.
+    s.file("more/d.csv", &text);
+    s.sh("tar -czf in/d.tgz -C more d.csv").expect(0, &[]);
+    s.file("load.yaml", PIPELINE.replace("url: in/", "url: in/, max_unpacked: 100kB"));
+    s.sluis("run load.yaml").expect(1, &["error:", "d.tgz", "`max_unpacked`", "hint:"]);
+    std::fs::remove_file(s.path("in/d.tgz")).unwrap();
+    s.file("in/e.zip", overlapping());
+    s.sluis("run load.yaml").expect(1, &["error:", "e.zip", "overlap", "hint:"]);
+    std::fs::remove_file(s.path("in/e.zip")).unwrap();
+    s.sluis("run load.yaml").expect(0, &["0 rows read"]);
+    assert_eq!(ids(&s), [1, 2, 3, 4]);
+}
+
+/// A zip of two members, both with the same bytes.
+fn overlapping() -> Vec<u8> {
+    let fields = b"\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\x05\0\0\0";
+    let mut zip = [&b"PK\x03\x04\x14\0"[..], fields, b"a.csvid\n1\n"].concat();
+    let start = zip.len() as u8;
+    for _ in 0..2 {
+        zip.extend([&b"PK\x01\x02\x14\0\x14\0"[..], fields, &[0; 14], b"a.csv"].concat());
+    }
+    let length = zip.len() as u8 - start;
+    zip.extend([&b"PK\x05\x06\0\0\0\0\x02\0\x02\0"[..], &[length, 0, 0, 0, start, 0, 0, 0, 0, 0]].concat());
+    zip
+}
+
+#[test]
 fn files_that_change_or_vanish_after_they_were_planned() {
     let s = sandbox();
     s.file("in/b.csv", "id\n3\n").file("in/c.csv", "id\n4\n");

@@ -13,6 +13,7 @@ use crate::contract::{Misfit, Misfits};
 use crate::error::Result;
 use crate::reject::Reject;
 use crate::split::FileVersion;
+use crate::unpacking::{UnpackLimits, Unpacking};
 
 /// One version of one file, open for reading. Every read is of that version or fails with `ErrorKind::SourceChanged`.
 #[async_trait]
@@ -24,6 +25,10 @@ pub trait RawFile: Send + Sync {
     async fn range(&self, range: Range<u64>) -> Result<Bytes>;
     /// After reading: is it still the version that was opened? `ErrorKind::SourceChanged` if not.
     async fn verify(&self) -> Result<()>;
+    /// Counts what is decompressed of it, and stops that at the source's limits. One per reading; members of an archive share one.
+    fn unpacking(&self) -> Arc<Unpacking> {
+        Arc::new(Unpacking::new(UnpackLimits::default(), self.version().size))
+    }
 }
 
 /// What a reader is told.

@@ -8,6 +8,7 @@
 //! | epoch, lane, commit key | [`Epoch`], [`LaneId`], [`CommitKey`] |
 //! | partition, position, checkpoint | [`PartitionId`], [`Position`], [`Checkpoint`] |
 //! | file version, split | [`FileVersion`], [`Split`] |
+//! | member (of an archive) | [`Member`] |
 //! | planned, staged, committed | [`Planned`], [`Staged`], [`Committed`] |
 //! | reject | [`Reject`] |
 
@@ -31,6 +32,7 @@ pub mod source;
 pub mod split;
 pub mod transform;
 pub mod units;
+pub mod unpacking;
 
 pub use clock::Clock;
 pub use contract::{Contract, Misfit, Misfits, OnDrift};
@@ -44,7 +46,8 @@ pub use record::{Change, Committed, Drift, LaneView, Outcome, Planned, Record, R
 pub use registry::{BuildContext, FileHead, FormatDef, Registry, Selection, SinkDef, Sniffed, SourceDef};
 pub use reject::{Reject, RejectReason};
 pub use sink::{Committable, Disposition, Guarantee, Receipt, Sink, SinkWriter, StagedEpoch, WriteBatch};
-pub use source::{Discovery, EpochLimits, Opened, Source};
+pub use source::{Discovery, EpochLimits, Member, Members, Opened, Source};
 pub use split::{FileVersion, Split};
 pub use transform::{TableResolver, TableSource, Transform, TransformPlan, TransformRun, Transformed};
 pub use units::{ByteSize, HumanDuration};
+pub use unpacking::{UnpackLimits, Unpacking};

@@ -1,5 +1,6 @@
 //! Where rows come from. A source lists splits and opens one; it holds no control flow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -40,8 +41,66 @@ pub struct Discovery {
 pub enum Opened {
     /// A file: the pipeline's format decodes it.
     File(Arc<dyn RawFile>),
+    /// Several files in one (an archive): the format decodes one after the other, and together they are the split's rows.
+    Members(Box<dyn Members>),
     /// Rows that need no decoder.
     Rows(BoxStream<'static, Result<(RecordBatch, Vec<Reject>)>>),
+}
+
+impl Opened {
+    /// Up to `most` of its files, to be looked at and not landed: spread over them where their number is known, else the first ones.
+    ///
+    /// # Errors
+    /// Those of [`Members::next`].
+    pub async fn sample(self, most: usize) -> Result<Vec<Arc<dyn RawFile>>> {
+        let mut members = match self {
+            Opened::File(file) => return Ok(vec![file]),
+            Opened::Rows(_) => return Ok(Vec::new()),
+            Opened::Members(members) => members,
+        };
+        let count = members.count().filter(|n| *n > most);
+        let mut sample = Vec::new();
+        let mut i = 0;
+        while sample.len() < most
+            && let Some(member) = members.next().await?
+        {
+            if count.is_none_or(|n| i == sample.len() * n / most) {
+                sample.push(member.file);
+                if member.alone {
+                    break;
+                }
+            }
+            i += 1;
+        }
+        Ok(sample)
+    }
+}
+
+/// A file within a file.
+pub struct Member {
+    /// The path of its version is the archive's, a `/`, and its name in there.
+    pub file: Arc<dyn RawFile>,
+    /// What its rows get in place of [`Split::constants`].
+    pub constants: BTreeMap<String, String>,
+    /// Bytes of the archive that were, or will be, read for it; for progress.
+    pub stored: u64,
+    /// The next member comes only when this one's stream has ended or was dropped, and this one too.
+    pub alone: bool,
+}
+
+/// The files within a file, in a fixed order.
+#[async_trait]
+pub trait Members: Send + Sync {
+    /// How many there are, where that is known without reading on.
+    fn count(&self) -> Option<usize>;
+    /// The next one, opened; `None` after the last. A member may be read after the next one was asked for, and after all were, but one
+    /// that comes `alone`.
+    ///
+    /// # Errors
+    /// `ErrorKind::CorruptInput`: the archive is damaged, or holds what cannot be read.
+    async fn next(&mut self) -> Result<Option<Member>>;
+    /// After reading: is the archive still the version that was opened? `ErrorKind::SourceChanged` if not. (Members do not ask.)
+    async fn verify(&self) -> Result<()>;
 }
 
 /// A source of rows.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use sluis_core::columns::{schema_from_json, type_name, widen};
-use sluis_core::{Change, Drift, Error, ErrorKind, FileFormat, OnDrift, Opened, RawFile, Result, Split};
+use sluis_core::{Change, Drift, Error, ErrorKind, FileFormat, OnDrift, RawFile, Result, Split};
 
 use crate::job::Job;
 use crate::run::Drive;
@@ -56,13 +56,15 @@ pub async fn pin(drive: &Drive, workshop: &Workshop, splits: &[Split], known: Op
 async fn sample(drive: &Drive, splits: &[Split]) -> Result<Vec<(usize, Arc<dyn RawFile>)>> {
     let candidates: Vec<usize> = (0..splits.len()).filter(|i| splits[*i].file.as_ref().is_some_and(|f| f.size > 0)).collect();
     let wanted = drive.job.settings.sample_files.clamp(1, candidates.len().max(1));
+    // An archive shows as many of its members as there would be files.
+    let members = drive.job.settings.sample_files.div_ceil(wanted);
     let mut sample = Vec::with_capacity(wanted);
     for i in 0..wanted.min(candidates.len()) {
         let split = candidates[i * candidates.len() / wanted];
-        match drive.job.source.open(&splits[split]).await {
-            Ok(Opened::File(file)) => sample.push((split, file)),
-            Ok(Opened::Rows(_)) => {}
-            Err(e) if e.kind() == ErrorKind::SourceChanged => {}
+        let looked_at = async { drive.job.source.open(&splits[split]).await?.sample(members).await };
+        match looked_at.await {
+            Ok(files) => sample.extend(files.into_iter().map(|file| (split, file))),
+            Err(e) if unreadable(&e) => {}
             Err(e) => return Err(e),
         }
     }

@@ -129,6 +129,69 @@ async fn local_files_land_in_local_files() {
     assert_eq!(lines, 3005);
 }
 
+/// A plain tar.
+fn tar(files: &[(String, String)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, text) in files {
+        let mut header = [0_u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", text.len()).as_bytes());
+        header[156] = b'0';
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        out.extend(header);
+        out.extend(text.as_bytes());
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out
+}
+
+/// The lines of all files that landed, in the order of the files.
+fn landed(folder: &Path) -> Vec<String> {
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("out")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "csv"));
+    files.sort();
+    files.iter().flat_map(|path| std::fs::read_to_string(path).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_an_archive_land_in_their_order_whole_or_not_at_all() {
+    // One that is read on its own thread, and one whose members are decoded side by side; a member larger than what is held of one.
+    for (members, rows) in [(3, 5), (40, 2000), (2, 60_000)] {
+        let files: Vec<(String, String)> = (0..members).map(|i| (format!("d/{i}.csv"), text(rows, i * 31))).collect();
+        let mut landings = Vec::new();
+        for threads in [1, 2, 5] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("in")).unwrap();
+            std::fs::write(folder.path().join("in/a.tar"), tar(&files)).unwrap();
+            std::fs::write(folder.path().join("in/b.csv"), text(7, 1)).unwrap();
+            let source = json!({ "url": "in/", "metadata": ["file", "line"] });
+            let (summary, ..) = run(folder.path(), &job(folder.path(), threads, source, "csv")).await;
+            assert_eq!((summary.epochs, summary.files, summary.rows.written), (1, 2, (members * rows + 7) as u64));
+            let lines = landed(folder.path());
+            let prefix = folder.path().display().to_string();
+            landings.push(lines.iter().map(|l| l.replace(&prefix, "")).collect::<Vec<_>>());
+        }
+        let line = |i: usize| landings[0][i].clone();
+        assert!(line(0).ends_with("/in/a.tar/d/0.csv,2") && line(rows).ends_with("/in/a.tar/d/1.csv,2"), "{} {}", line(0), line(rows));
+        assert!(line(members * rows).ends_with("/in/b.csv,2"));
+        assert!(landings.iter().all(|l| *l == landings[0]), "the same, whatever the number of threads");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    // Cut off behind rows that have long been with the writers.
+    let files: Vec<(String, String)> = (0..40).map(|i| (format!("{i}.csv"), text(2000, i))).collect();
+    let whole = tar(&files);
+    std::fs::write(folder.path().join("in/a.tar"), &whole[..whole.len() - 2000]).unwrap();
+    std::fs::write(folder.path().join("in/b.csv"), text(7, 1)).unwrap();
+    let mut job = job(folder.path(), 2, source(), "csv");
+    job.settings.corrupt_files_are_rejected = true;
+    let (summary, ..) = run(folder.path(), &job).await;
+    assert_eq!((summary.rows.written, summary.rows.rejected, landed(folder.path()).len()), (7, 1, 7));
+}
+
 /// The most memory since the last call, in MB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`avro`], [`csv`], [`fixed`], [`json`], `orc`, [`parquet`], [`raw`] | one format each: `mod.rs` (definition, reader), `config.rs`, decoder, `encode.rs` |
 //! | [`text`], [`compress`] | a file as pieces of UTF-8 text |
+//! | [`archive`] | the files within a file: zip, tar |
 //! | [`ordered`] | blocks decoded side by side, delivered in order |
 //! | [`values`], [`cell`], [`cast`], [`misfit`] | text to typed values, values to text, casts that lose nothing, values that do not fit |
 //! | [`locate`] | where in a rejected row the fault is |
@@ -13,6 +14,7 @@
 //! Deliberately not here: where files are, which are read, what becomes of rejects.
 //! Guarantees of every reader: file order, bounded memory, no panic on any bytes, every record is a row or one reject.
 
+pub mod archive;
 pub mod avro;
 pub mod cast;
 pub mod cell;

@@ -7,15 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
-use futures::stream::{BoxStream, StreamExt};
-use sluis_core::{Error, RawFile, Result};
+use sluis_core::{RawFile, Result};
 
-use crate::compress::{Compression, Decompressor};
-
-/// Compressed input from this size on is decompressed off the reactor.
-const WORTH_A_THREAD: usize = 16 * 1024;
-/// Bytes looked at to know compression and encoding.
-const HEAD: usize = 4;
+use crate::compress::Compression;
+use crate::compress::unpack::Unpacked;
 
 /// An encoding as configuration names it.
 ///
@@ -49,29 +44,16 @@ pub fn encoding(label: &str) -> Result<&'static Encoding, String> {
 /// The text of a file, piece by piece.
 pub struct TextSource {
     file: Arc<dyn RawFile>,
-    input: BoxStream<'static, Result<Bytes>>,
-    compression: Compression,
-    encoding: &'static Encoding,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Nothing read yet.
-    Fresh,
-    Flowing {
-        decompressor: Decompressor,
-        transcoder: Transcoder,
-        /// The input has ended.
-        ended: bool,
-    },
-    Done,
+    input: Unpacked,
+    /// `None`: the end has been given.
+    transcoder: Option<Transcoder>,
 }
 
 impl TextSource {
     /// Opens the file's stream. Nothing is read yet.
     pub async fn open(file: Arc<dyn RawFile>, compression: Compression, encoding: &'static Encoding) -> Result<Self> {
-        let input = file.stream().await?;
-        Ok(Self { file, input, compression, encoding, stage: Stage::Fresh })
+        let input = Unpacked::open(file.clone(), compression).await?;
+        Ok(Self { file, input, transcoder: Some(Transcoder::new(encoding)) })
     }
 
     /// The next piece, never empty; `None` at the end, when the file has been verified to be still the one that was opened.
@@ -79,80 +61,30 @@ impl TextSource {
     /// # Errors
     /// `CorruptInput` for damaged compression, `SourceChanged` if the file is another now, and whatever the storage says.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        match self.step().await {
-            Ok(Some(piece)) => Ok(Some(piece)),
-            Ok(None) => {
-                if !matches!(self.stage, Stage::Done) {
-                    self.stage = Stage::Done;
-                    self.file.verify().await?;
-                }
-                Ok(None)
-            }
-            Err(e) => {
-                self.stage = Stage::Done;
-                Err(if e.contexts().iter().any(|(k, _)| *k == "file") { e } else { e.context("file", &self.file.version().path) })
-            }
-        }
+        let next = self.step().await;
+        next.map_err(|e| {
+            self.transcoder = None;
+            if e.contexts().iter().any(|(k, _)| *k == "file") { e } else { e.context("file", &self.file.version().path) }
+        })
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            match &mut self.stage {
-                Stage::Done => return Ok(None),
-                Stage::Fresh => {
-                    let head = self.head().await?;
-                    let mut decompressor = Decompressor::new(self.compression.detect(&self.file.version().path, &head))?;
-                    decompressor.push(head);
-                    self.stage = Stage::Flowing { decompressor, transcoder: Transcoder::new(self.encoding), ended: false };
+        while let Some(transcoder) = &mut self.transcoder {
+            let text = match self.input.next().await? {
+                Some(plain) => transcoder.push(plain),
+                None => {
+                    let rest = transcoder.end();
+                    self.transcoder = None;
+                    self.file.verify().await?;
+                    rest
                 }
-                Stage::Flowing { decompressor, transcoder, ended } => {
-                    if let Some(plain) = plain_piece(decompressor).await? {
-                        let text = transcoder.push(plain);
-                        if !text.is_empty() {
-                            return Ok(Some(text));
-                        }
-                    } else if *ended {
-                        decompressor.finish()?;
-                        let rest = transcoder.end();
-                        return Ok((!rest.is_empty()).then_some(rest));
-                    } else {
-                        match self.input.next().await.transpose()? {
-                            Some(bytes) => decompressor.push(bytes),
-                            None => *ended = true,
-                        }
-                    }
-                }
+            };
+            if !text.is_empty() {
+                return Ok(Some(text));
             }
         }
+        Ok(None)
     }
-
-    /// The first bytes: at least [`HEAD`] of them, or all there are.
-    async fn head(&mut self) -> Result<Bytes> {
-        let mut head = Bytes::new();
-        while head.len() < HEAD {
-            match self.input.next().await.transpose()? {
-                None => break,
-                Some(more) if head.is_empty() => head = more,
-                Some(more) => head = [head, more].concat().into(),
-            }
-        }
-        Ok(head)
-    }
-}
-
-async fn plain_piece(decompressor: &mut Decompressor) -> Result<Option<Bytes>> {
-    if decompressor.is_plain() || decompressor.pending() < WORTH_A_THREAD {
-        return decompressor.next_piece();
-    }
-    let mut moved = std::mem::replace(decompressor, Decompressor::new(Compression::None)?);
-    let (moved, piece) = tokio::task::spawn_blocking(move || {
-        let piece = moved.next_piece();
-        (moved, piece)
-    })
-    .await
-    .map_err(|e| Error::internal("decompressing panicked").source(e))?;
-    *decompressor = moved;
-    piece
 }
 
 /// Any encoding to UTF-8.

@@ -2,6 +2,7 @@
 //!
 //! Guarantee: the lake is opened when a statement first names something that is no look-up table, not before.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
@@ -114,9 +115,7 @@ impl FileTable {
         let found = source.discover(&Checkpoint::default(), &NO_LIMITS, LaneShard::ALL, &NoHistory).await?;
         let mut sample = Vec::new();
         for split in found.splits.iter().take(SAMPLE) {
-            if let Opened::File(file) = source.open(split).await? {
-                sample.push(file);
-            }
+            sample.extend(source.open(split).await?.sample(SAMPLE).await?);
         }
         let content = match &format {
             Some(format) => format.infer(&sample, None).await?,
@@ -175,13 +174,28 @@ async fn read(
     schema: SchemaRef,
     options: ReadOptions,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let batches: BoxStream<'static, Result<RecordBatch>> = match (source.open(&split).await?, format) {
-        (Opened::File(file), Some(format)) => decoded(format, file, &options).await?,
-        (Opened::File(_), None) => return Err(Error::internal("files without a format")),
-        (Opened::Rows(rows), _) => rows.map(|r| r.map(|(batch, _)| batch)).boxed(),
-    };
     let constants = source.constant_columns();
-    Ok(batches.map(move |batch| whole(&batch?, &constants, &split, &schema)).boxed())
+    let format = || format.clone().ok_or_else(|| Error::internal("files without a format"));
+    let batches: BoxStream<'static, Result<RecordBatch>> = match source.open(&split).await? {
+        Opened::File(file) => decoded(format()?, file, &options).await?,
+        Opened::Members(members) => {
+            let format = format()?;
+            let next = stream::try_unfold(members, |mut members| async {
+                let next = members.next().await?;
+                Ok::<_, Error>(next.map(|member| (member, members)))
+            });
+            let rows = next.and_then(move |member| {
+                let (format, options, constants, schema) = (format.clone(), options.clone(), constants.clone(), schema.clone());
+                async move {
+                    let rows = decoded(format, member.file, &options).await?;
+                    Ok(rows.map(move |batch| whole(&batch?, &constants, &member.constants, &schema)))
+                }
+            });
+            return Ok(rows.try_flatten().boxed());
+        }
+        Opened::Rows(rows) => rows.map(|r| r.map(|(batch, _)| batch)).boxed(),
+    };
+    Ok(batches.map(move |batch| whole(&batch?, &constants, &split.constants, &schema)).boxed())
 }
 
 async fn decoded(format: Arc<dyn FileFormat>, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<BoxStream<'static, Result<RecordBatch>>> {
@@ -201,7 +215,7 @@ async fn decoded(format: Arc<dyn FileFormat>, file: Arc<dyn RawFile>, options: &
 }
 
 /// A file's rows with its constants, as columns of the table.
-fn whole(batch: &RecordBatch, constants: &SchemaRef, split: &Split, schema: &SchemaRef) -> Result<RecordBatch> {
+fn whole(batch: &RecordBatch, constants: &SchemaRef, values: &BTreeMap<String, String>, schema: &SchemaRef) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     // What the sample did not show is left out: it cannot be asked for.
     let keep: Vec<usize> = (0..batch.num_columns()).filter(|i| schema.index_of(batch.schema_ref().field(*i).name()).is_ok()).collect();
@@ -209,7 +223,7 @@ fn whole(batch: &RecordBatch, constants: &SchemaRef, split: &Split, schema: &Sch
     let mut fields: Vec<_> = batch.schema_ref().fields().iter().cloned().collect();
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     for field in constants.fields().iter().filter(|f| batch.schema_ref().index_of(f.name()).is_err()) {
-        columns.push(constant(split.constants.get(field.name()).map(String::as_str), field.data_type(), rows)?);
+        columns.push(constant(values.get(field.name()).map(String::as_str), field.data_type(), rows)?);
         fields.push(field.clone());
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -4,6 +4,7 @@
 //! Deliberately not here: disk and network.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -11,10 +12,13 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use sluis_core::UnpackLimits;
 use sluis_core::registry::Problem;
-use sluis_core::units::HumanDuration;
+use sluis_core::units::{ByteSize, HumanDuration};
 
 use super::marker::Marker;
+use super::members::ArchiveChoice;
+use super::pattern::Pattern;
 use super::place::{self, UrlPattern};
 
 /// Files of a folder, a bucket or a web server: each version of each file lands once.
@@ -73,7 +77,23 @@ pub struct FilesConfig {
     /// `{delete: true, delay: 7d}`. Files that have changed since are left alone.
     #[serde(default)]
     pub after_commit: AfterCommit,
-    /// Columns to add to each row: `file` (`_file`, its full address), `line` (`_line`), `modified` (`_modified`, the file's modification
+    /// What files are opened as: `auto` (default: by their names, `.zip`, `.tar`, `.tar.gz`, `.tgz` and other compressed tars), `none` (every
+    /// file as it is), `zip` or `tar` (every file, whatever its name). The members of an archive are read as files of their own, and land
+    /// together with it.
+    #[serde(default)]
+    pub archive: ArchiveChoice,
+    /// Which members of archives to take, in the language of `match`; captures become columns. Without a `/` it is about a member's name in
+    /// any folder of the archive. Default: every member. Hidden and temporary names are passed over as `hidden` says.
+    #[serde(default)]
+    pub members: Option<String>,
+    /// How many times its size a file may unpack to, once it unpacks to more than 100 MiB; beyond it counts as damaged. For an archive: all
+    /// of its members together. Default: 1000.
+    #[serde(default)]
+    pub max_ratio: Option<NonZeroU64>,
+    /// How much a file may unpack to; beyond it counts as damaged. For an archive: all of its members together. Default: `1TiB`.
+    #[serde(default)]
+    pub max_unpacked: Option<ByteSize>,
+    /// Columns to add to each row: `file` (`_file`, its full address; with a member's name behind it), `line` (`_line`), `modified` (`_modified`, the file's modification
     /// time), `loaded` (`_loaded`, when the epoch was planned). Default: none.
     #[serde(default)]
     pub metadata: Vec<Metadata>,
@@ -254,6 +274,9 @@ pub struct Settings {
     pub identity: Identity,
     pub start: Start,
     pub afterwards: Afterwards,
+    pub archive: ArchiveChoice,
+    pub members: Option<Pattern>,
+    pub unpack: UnpackLimits,
     pub metadata: Vec<Metadata>,
     /// Captures and metadata columns.
     pub columns: SchemaRef,
@@ -273,7 +296,13 @@ impl Settings {
             Marker::parse(text).map_err(|message| problems.push(problem("done_marker", message, Some("as in `\"{path}.done\"` or `_SUCCESS`")))).ok()
         });
         let afterwards = afterwards(&config, &mut problems);
-        let columns = columns(&urls, &config.metadata, &mut problems);
+        let members = config.members.as_deref().and_then(|text| members(text, &urls, &mut problems));
+        let columns = columns(&urls, members.as_ref(), &config.metadata, &mut problems);
+        let unpack = UnpackLimits::default();
+        let unpack = UnpackLimits {
+            ratio: config.max_ratio.map_or(unpack.ratio, NonZeroU64::get),
+            bytes: config.max_unpacked.map_or(unpack.bytes, |size| size.0),
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -288,6 +317,9 @@ impl Settings {
             identity: config.identity,
             start: config.start,
             afterwards,
+            archive: config.archive,
+            members,
+            unpack,
             metadata: config.metadata,
             columns,
         })
@@ -311,6 +343,9 @@ fn combinations(config: &FilesConfig) -> Vec<Problem> {
     }
     if config.connection.is_some() && config.url.all().iter().all(|url| place::is_local(url)) {
         problems.push(problem("connection", "local files need no connection", Some("remove it, or write `url` with s3:// or https://")));
+    }
+    if config.archive == ArchiveChoice::None && config.members.is_some() {
+        problems.push(problem("members", "with `archive: none` no file has members", Some("remove one of the two")));
     }
     if config.manifest.as_deref() == Some("") {
         problems.push(problem("manifest", "the path of the manifest is empty", None));
@@ -370,9 +405,26 @@ fn afterwards(config: &FilesConfig, problems: &mut Vec<Problem>) -> Afterwards {
     out
 }
 
-fn columns(urls: &[UrlPattern], metadata: &[Metadata], problems: &mut Vec<Problem>) -> SchemaRef {
+fn members(text: &str, urls: &[UrlPattern], problems: &mut Vec<Problem>) -> Option<Pattern> {
+    let pattern = match Pattern::of_match(text, true) {
+        Ok(pattern) => pattern,
+        Err(e) => {
+            problems.push(problem("members", format!("at character {} of `{text}`: {}", e.at, e.message), None));
+            return None;
+        }
+    };
+    let columns = pattern.columns();
+    let outside = urls.iter().flat_map(|url| url.pattern.columns()).find(|field| columns.iter().any(|c| c.name() == field.name()));
+    if let Some(field) = outside {
+        let message = format!("`{}` is captured from the archive's name already", field.name());
+        problems.push(problem("members", message, Some("give one of the two captures another name")));
+    }
+    Some(pattern)
+}
+
+fn columns(urls: &[UrlPattern], members: Option<&Pattern>, metadata: &[Metadata], problems: &mut Vec<Problem>) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
-    for field in urls.iter().flat_map(|url| url.pattern.columns()) {
+    for field in urls.iter().map(|url| &url.pattern).chain(members).flat_map(Pattern::columns) {
         match fields.iter().find(|f| f.name() == field.name()) {
             Some(have) if have.data_type() != field.data_type() => {
                 problems.push(problem("url", format!("the capture `{}` has another type in another URL", field.name()), None));
@@ -448,6 +500,11 @@ mod tests {
             (json!({ "url": "in", "manifest": "m", "settle": "1s" }), "settle: a manifest"),
             (json!({ "url": "in", "manifest": "m", "done_marker": "_OK" }), "done_marker: a manifest"),
             (json!({ "url": "in", "done_marker": "{pth}.done" }), "done_marker: `{pth}`"),
+            (json!({ "url": "in", "members": "{n:itn}" }), "members: at character 4 of `{n:itn}`"),
+            (json!({ "url": "in/{n}.zip", "members": "{n}.csv" }), "members: `n` is captured"),
+            (json!({ "url": "in", "members": "{_line}.csv" }), "match: a capture cannot be called `_line`"),
+            (json!({ "url": "in", "members": "*.csv", "archive": "none" }), "members: with `archive: none`"),
+            (json!({ "url": "in", "max_ratio": 0 }), ": invalid value"),
             (json!({ "url": "in", "connection": "c" }), "connection: local"),
             (json!({ "url": "https://h/in/", "after_commit": "delete" }), "after_commit: files of a web server"),
             (json!({ "url": "https://h/in/", "after_commit": { "delete": true, "delay": "1d" } }), "after_commit: files of a web server"),
@@ -464,7 +521,7 @@ mod tests {
     fn every_key_is_documented() {
         let schema = schemars::schema_for!(FilesConfig);
         let keys = schema.get("properties").and_then(Value::as_object).unwrap();
-        assert_eq!(keys.len(), 13);
+        assert_eq!(keys.len(), 17);
         for (key, about) in keys {
             assert!(about["description"].as_str().is_some_and(|d| d.len() > 30), "{key}");
         }

@@ -6,7 +6,7 @@
 //! | `walk`, `hidden`, `manifest` | what is there |
 //! | `judge`, `settle`, `content`, `selection` | is it new, complete, really changed; in the range of a backfill |
 //! | `scan`, `candidates`, `discover`, `notes` | one pass over the listing; an epoch's splits |
-//! | `raw`, `acknowledge`, `source` | reading a split; what becomes of files after the commit |
+//! | `raw`, `members`, `acknowledge`, `source` | reading a split, or the members of an archive; what becomes of files after the commit |
 //!
 //! Guarantees: a file version that landed is not taken again; one that did not is taken, however late it comes and whatever its time
 //! says; a file that changed while it was read is not landed half. Memory does not grow with the number of files.
@@ -21,6 +21,7 @@ mod hidden;
 mod judge;
 mod manifest;
 mod marker;
+mod members;
 mod near;
 mod notes;
 mod pattern;

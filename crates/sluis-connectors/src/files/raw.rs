@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use sluis_core::{Error, ErrorKind, FileVersion, RawFile, Result};
+use sluis_core::{Error, ErrorKind, FileVersion, RawFile, Result, UnpackLimits, Unpacking};
 
 use super::judge::{as_stored, same};
 use super::place::Place;
@@ -18,12 +18,13 @@ pub struct StoredFile {
     version: FileVersion,
     /// As the storage knows it.
     expect: FileVersion,
+    limits: UnpackLimits,
 }
 
 impl StoredFile {
-    pub fn new(place: Arc<Place>, path: String, version: FileVersion) -> Self {
+    pub fn new(place: Arc<Place>, path: String, version: FileVersion, limits: UnpackLimits) -> Self {
         let expect = as_stored(&version);
-        Self { place, path, version, expect }
+        Self { place, path, version, expect, limits }
     }
 
     /// Errors of a read: a file that is gone is a changed one.
@@ -56,6 +57,10 @@ impl RawFile for StoredFile {
             Some(entry) if same(&self.expect, &self.place.version(&entry)) => Ok(()),
             Some(_) => Err(self.changed("was rewritten while it was read")),
         }
+    }
+
+    fn unpacking(&self) -> Arc<Unpacking> {
+        Arc::new(Unpacking::new(self.limits, self.version.size))
     }
 }
 

@@ -14,12 +14,14 @@ use sluis_core::registry::BuildContext;
 use sluis_core::{
     Checkpoint, Clock, Discovery, EpochLimits, Error, ErrorKind, FileHistory, FileVersion, KnownFile, LaneShard, Opened, Result, Source, Split,
 };
+use sluis_formats::archive;
 use sluis_storage::StorageRef;
 
 use super::acknowledge::Archive;
 use super::config::{Afterwards, Settings};
 use super::discover::{Progress, elsewhere};
 use super::judge::passed_over;
+use super::members;
 use super::pattern::Matched;
 use super::place::Place;
 use super::raw::{PassedOver, StoredFile};
@@ -217,7 +219,11 @@ impl Source for FilesSource {
             return Ok(Opened::File(Arc::new(PassedOver::new(version.clone()))));
         }
         let (place, path) = self.locate(&version.path).ok_or_else(|| elsewhere(&version.path))?;
-        Ok(Opened::File(Arc::new(StoredFile::new(place.clone(), path.to_owned(), version.clone()))))
+        let file = Arc::new(StoredFile::new(place.clone(), path.to_owned(), version.clone(), self.settings.unpack));
+        match self.settings.archive.of(&version.path) {
+            None => Ok(Opened::File(file)),
+            Some(kind) => Ok(Opened::Members(archive::open(file, kind, members::chooser(&self.settings, split, version)).await?)),
+        }
     }
 
     fn constant_columns(&self) -> SchemaRef {

@@ -4,7 +4,7 @@
 //! Deliberately not here: choosing the pinned ones; what becomes of columns that the contract keeps out (`contract`). Guarantees: every batch
 //! gets all columns so far, by name; no name stands twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
@@ -14,7 +14,7 @@ use arrow_select::take::take;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sluis_core::columns::{type_name, widen};
 use sluis_core::contract::RESCUED;
-use sluis_core::{Error, ErrorKind, Result, Split};
+use sluis_core::{Error, ErrorKind, Result};
 
 /// When the epoch was planned.
 const LOADED: &str = "_loaded";
@@ -32,23 +32,23 @@ pub fn input_schema(pinned: &SchemaRef, constants: &SchemaRef) -> Result<SchemaR
 /// The constants of a split: one value each, `None` for `_line`.
 pub type Constants = Vec<Option<ArrayRef>>;
 
-/// Reads the constants of a split.
+/// Reads the constants of a split, or of a member of it: `values`, of the file `name`.
 ///
 /// # Errors
 /// `ErrorKind::CorruptInput`: a capture whose text is no value of its type. It is a mistake of the whole file.
-pub fn constants(columns: &SchemaRef, split: &Split, planned_at: DateTime<Utc>) -> Result<Constants> {
+pub fn constants(columns: &SchemaRef, values: &BTreeMap<String, String>, name: &str, planned_at: DateTime<Utc>) -> Result<Constants> {
     let one = |field: &FieldRef| {
-        let (name, to) = (field.name(), field.data_type());
-        let text = match name.as_str() {
+        let (column, to) = (field.name(), field.data_type());
+        let text = match column.as_str() {
             LINE => return Ok(None),
             LOADED => Some(planned_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
-            _ => split.constants.get(name).cloned(),
+            _ => values.get(column).cloned(),
         };
         let strict = CastOptions { safe: false, ..CastOptions::default() };
         let array: ArrayRef = Arc::new(StringArray::from(vec![text.as_deref()]));
         cast_with_options(&array, to, &strict).map(Some).map_err(|e| {
-            let message = format!("`{}` is no {}: the value of `{name}`", text.unwrap_or_default(), type_name(to));
-            Error::new(ErrorKind::CorruptInput, message).context("file", split.name()).source(e)
+            let message = format!("`{}` is no {}: the value of `{column}`", text.unwrap_or_default(), type_name(to));
+            Error::new(ErrorKind::CorruptInput, message).context("file", name).source(e)
         })
     };
     columns.fields().iter().map(one).collect()
@@ -285,23 +285,13 @@ mod tests {
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
     use sluis_core::columns::parse_type;
-    use sluis_core::{PartitionId, Position};
 
     fn schema(columns: &[(&str, &str)]) -> SchemaRef {
         Arc::new(Schema::new(columns.iter().map(|(n, t)| Field::new(*n, parse_type(t).unwrap().0, true)).collect::<Vec<_>>()))
     }
 
-    fn split(constants: &[(&str, &str)]) -> Split {
-        Split {
-            partition: PartitionId("files".into()),
-            from: Position::Beginning,
-            to: None,
-            file: None,
-            constants: constants.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            replaces: false,
-            apart: false,
-            detail: serde_json::Value::Null,
-        }
+    fn values(constants: &[(&str, &str)]) -> BTreeMap<String, String> {
+        constants.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     fn complete(columns: &mut Columns, batch: &RecordBatch, constants: &mut Expanded, lines: Option<&[u64]>, widens: bool) -> Result<RecordBatch> {
@@ -325,23 +315,23 @@ mod tests {
             ("_line", "bigint"),
             ("missing", "string"),
         ]);
-        let good = split(&[
+        let good = values(&[
             ("day", "2024-02-29"),
             ("seq", "7"),
             ("cost", "1.5"),
             ("at", "2024-02-29T00:00:01Z"),
             ("_modified", "1970-01-01T00:00:00.000001Z"),
         ]);
-        let values = constants(&columns, &good, DateTime::UNIX_EPOCH).unwrap();
-        assert_eq!(values[0].as_ref().unwrap().data_type(), &DataType::Date32);
-        assert_eq!(values[1].as_ref().unwrap().as_primitive::<Int32Type>().value(0), 7);
-        assert_eq!(values[3].as_ref().unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 1_709_164_801_000_000);
-        assert_eq!(values[4].as_ref().unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 1);
-        assert!(values[6].is_none() && values[7].as_ref().unwrap().is_null(0));
-        for (field, value) in values.iter().zip(columns.fields()) {
+        let read = constants(&columns, &good, "f", DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(read[0].as_ref().unwrap().data_type(), &DataType::Date32);
+        assert_eq!(read[1].as_ref().unwrap().as_primitive::<Int32Type>().value(0), 7);
+        assert_eq!(read[3].as_ref().unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 1_709_164_801_000_000);
+        assert_eq!(read[4].as_ref().unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 1);
+        assert!(read[6].is_none() && read[7].as_ref().unwrap().is_null(0));
+        for (field, value) in read.iter().zip(columns.fields()) {
             assert!(field.as_ref().is_none_or(|a| a.data_type() == value.data_type()));
         }
-        let e = constants(&columns, &split(&[("seq", "seven")]), DateTime::UNIX_EPOCH).unwrap_err();
+        let e = constants(&columns, &values(&[("seq", "seven")]), "f", DateTime::UNIX_EPOCH).unwrap_err();
         assert_eq!((e.kind(), e.message()), (ErrorKind::CorruptInput, "`seven` is no int: the value of `seq`"));
     }
 
@@ -350,7 +340,7 @@ mod tests {
         let mut columns = Columns::new(&schema(&[("a", "int"), ("b", "string")]), &schema(&[("seq", "int"), ("_line", "bigint")]), true).unwrap();
         assert_eq!(names(&columns.schema), ["a", "b", "seq", "_line"]);
         let mut expanded =
-            Expanded::new(constants(&schema(&[("seq", "int"), ("_line", "bigint")]), &split(&[("seq", "3")]), DateTime::UNIX_EPOCH).unwrap());
+            Expanded::new(constants(&schema(&[("seq", "int"), ("_line", "bigint")]), &values(&[("seq", "3")]), "f", DateTime::UNIX_EPOCH).unwrap());
         let text: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
         let batch = RecordBatch::try_from_iter([("new", text.clone()), ("b", text)]).unwrap();
         let out = complete(&mut columns, &batch, &mut expanded, Some(&[2, 5]), false).unwrap();
@@ -377,7 +367,7 @@ mod tests {
         let met = columns.meet(batch.schema_ref(), false).unwrap();
         assert_eq!((met.strange, met.present, met.again), (&[0][..], &[0][..], false));
         assert!(columns.meet(batch.schema_ref(), false).unwrap().again);
-        let constant = constants(&schema(&[("_rescued", "string")]), &split(&[]), DateTime::UNIX_EPOCH).unwrap();
+        let constant = constants(&schema(&[("_rescued", "string")]), &values(&[]), "f", DateTime::UNIX_EPOCH).unwrap();
         let mut expanded = Expanded::new(constant);
         let out = columns.complete(&batch, &mut expanded, None, None).unwrap();
         assert_eq!((names(out.schema_ref()), out.column(1).null_count()), (vec!["a", "_rescued"], 1));

@@ -38,6 +38,8 @@ const WAITING: usize = 2;
 /// Where a part of a batch is from.
 struct Segment {
     split: usize,
+    /// The file's name: the split's, or that of a member of it.
+    file: Arc<str>,
     rows: usize,
     origins: Option<RowOrigins>,
 }
@@ -62,6 +64,7 @@ pub struct Flow<'a> {
     /// Of the split being read.
     constants: Expanded,
     split: usize,
+    file: Arc<str>,
     plain: bool,
     input: Coalescer<Segment>,
     ready: VecDeque<Joined<Segment>>,
@@ -129,6 +132,7 @@ impl<'a> Flow<'a> {
             columns,
             constants: Expanded::default(),
             split: 0,
+            file: Arc::from(""),
             plain: false,
             input: Coalescer::new(job.settings.batch_rows),
             ready: VecDeque::new(),
@@ -206,7 +210,9 @@ impl<'a> Flow<'a> {
             Piece::Begin { split, constants, plain } => {
                 crash::point("task.after_open")?;
                 (self.split, self.plain, self.constants) = (split, plain, Expanded::new(constants));
+                self.file = self.paths[split].clone();
             }
+            Piece::Member(origin) => (self.file, self.constants) = (origin.name, Expanded::new(origin.constants)),
             Piece::Rows(decoded) => self.take_rows(decoded).await?,
             Piece::End { split, outcome, bytes } => self.end_split(split, outcome, bytes).await?,
         }
@@ -223,7 +229,7 @@ impl<'a> Flow<'a> {
         }
         let of_type = |r: &&Reject| matches!(r.reason, RejectReason::BadValue | RejectReason::ContractViolated);
         if let Some(reject) = rejects.iter().find(of_type).filter(|_| self.contract.types == OnDrift::Freeze) {
-            return Err(frozen_type(reject).context("file", &self.paths[self.split]).into());
+            return Err(frozen_type(reject).context("file", &self.file).into());
         }
         let counts = &mut self.reports[self.split].rows;
         counts.read += (batch.num_rows() + rejects.len()) as u64;
@@ -232,7 +238,7 @@ impl<'a> Flow<'a> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let path = self.paths[self.split].clone();
+        let path = self.file.clone();
         let met = self.columns.meet(batch.schema_ref(), self.plain).map_err(|e| e.context("file", &path))?;
         self.watch.batch(met.present, met.again);
         let kept = if met.strange.is_empty() && misfits.is_empty() {
@@ -253,7 +259,7 @@ impl<'a> Flow<'a> {
         let lines = origins.as_ref().map(|o| o.lines.as_slice());
         let batch = self.columns.complete(&batch, &mut self.constants, lines, rescued).map_err(|e| e.context("file", &path))?;
         self.plan(&batch.schema()).await?;
-        let segment = Segment { split: self.split, rows, origins };
+        let segment = Segment { split: self.split, file: self.file.clone(), rows, origins };
         self.input.push(batch, segment, &mut self.ready)?;
         Ok(())
     }
@@ -261,7 +267,7 @@ impl<'a> Flow<'a> {
     async fn take_rejects(&mut self, rejects: Vec<Reject>) -> Result<(), Fault> {
         self.reports[self.split].rows.rejected += rejects.len() as u64;
         for r in rejects {
-            self.rejects.push(&self.paths[self.split], r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));
+            self.rejects.push(&self.file, r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));
             if self.rejects.full() {
                 self.flush_rejects().await?;
             }
@@ -435,7 +441,7 @@ impl<'a> Flow<'a> {
                 block.get(from as usize..to as usize)
             });
         }
-        self.rejects.push(&self.paths[segment.split], line, Some(&failure.check), RejectReason::CheckFailed, &failure.message, raw);
+        self.rejects.push(&segment.file, line, Some(&failure.check), RejectReason::CheckFailed, &failure.message, raw);
     }
 
     fn count(&mut self, segments: &[Segment], failed: &[u64], made: u64) -> Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! Small files are taken in bundles, so that a thousand of them cost what reading them costs. Of each file so much is held as fits
 //! [`HOLD`]: a file that ends within it is delivered only when it is known to be whole and unchanged. A larger one is passed on as
-//! it comes; if it turns out to be damaged or changed then, the attempt begins again without it.
+//! it comes; if it turns out to be damaged or changed then, the attempt begins again without it. Members of an archive are one split's
+//! parts: its rows come in their order, whole or not at all.
 //! Deliberately not here: what becomes of rows. Guarantees: order; memory bounded by [`HOLD`] per file in flight.
 
 use std::collections::VecDeque;
@@ -15,8 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt};
-use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FileVersion, Opened, Outcome, RawFile, ReadOptions, Result, Source, Split};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sluis_core::{
+    Decoded, Error, ErrorKind, FileFormat, FileVersion, Member, Members, Opened, Outcome, RawFile, ReadOptions, Result, Source, Split, Unpacking,
+};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::apart::{begin, begin_blocking};
 use super::columns::{self, Constants};
@@ -39,12 +42,26 @@ pub enum Piece {
         constants: Constants,
         plain: bool,
     },
+    /// What comes now is of this member of the split.
+    Member(Origin),
     Rows(Decoded),
     End {
         split: usize,
         outcome: Outcome,
         bytes: u64,
     },
+}
+
+/// A file that rows stood in: its name, and what they get as constants.
+pub struct Origin {
+    pub name: Arc<str>,
+    pub constants: Constants,
+}
+
+/// A part of a split's rows.
+enum Part {
+    Member(Origin),
+    Rows(Decoded),
 }
 
 /// All that reading needs to know.
@@ -78,7 +95,7 @@ type Bundle = (Vec<Fetched>, OwnedSemaphorePermit);
 struct Fetched {
     split: usize,
     opened: Option<(Constants, bool)>,
-    rows: VecDeque<Decoded>,
+    rows: VecDeque<Part>,
     bytes: u64,
     then: Then,
 }
@@ -86,13 +103,45 @@ struct Fetched {
 enum Then {
     Ended(Outcome),
     Failed(Error),
-    GoesOn(BoxStream<'static, Result<Decoded>>, Option<Arc<dyn RawFile>>),
+    GoesOn(Parts),
+}
+
+/// The parts of a split that are to come.
+struct Parts {
+    parts: BoxStream<'static, Result<Part>>,
+    /// What is to be verified behind the last of them, if they do not do it themselves.
+    file: Option<Arc<dyn RawFile>>,
+    /// The split has no file: what was read is what its rows take.
+    measured: bool,
+}
+
+impl Parts {
+    /// The next part; `None` when all came and what they are of is still what was opened. It may be asked again if the future is dropped.
+    async fn next(&mut self) -> Result<Option<Part>> {
+        if let Some(part) = self.parts.next().await {
+            return part.map(Some);
+        }
+        self.parts = stream::empty().boxed();
+        match &self.file {
+            Some(file) => file.verify().await?,
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// What a part adds to the bytes read.
+    fn measure(&self, part: &Part) -> u64 {
+        match part {
+            Part::Rows(rows) if self.measured => rows.batch.get_array_memory_size() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// The split being delivered.
 struct Current {
     split: usize,
-    rows: VecDeque<Decoded>,
+    rows: VecDeque<Part>,
     bytes: u64,
     then: Then,
 }
@@ -160,27 +209,17 @@ impl Reader {
 
     async fn go_on(&mut self) -> Result<Piece, Fault> {
         let Some(current) = &mut self.current else { return Err(Error::internal("no split is being read").into()) };
-        if let Some(rows) = current.rows.pop_front() {
-            return Ok(Piece::Rows(rows));
+        if let Some(part) = current.rows.pop_front() {
+            return Ok(part.piece());
         }
-        if let Then::GoesOn(rows, file) = &mut current.then {
-            let ended = match rows.next().await {
-                Some(Ok(rows)) => {
-                    if file.is_none() {
-                        current.bytes += rows.batch.get_array_memory_size() as u64;
-                    }
-                    return Ok(Piece::Rows(rows));
+        if let Then::GoesOn(parts) = &mut current.then {
+            let ended = match parts.next().await {
+                Ok(Some(part)) => {
+                    current.bytes += parts.measure(&part);
+                    return Ok(part.piece());
                 }
-                Some(Err(e)) => Err(e),
-                None => {
-                    // Asked once more if this future is dropped: it is only a question.
-                    let file = file.clone();
-                    *rows = stream::empty().boxed();
-                    match file {
-                        Some(file) => file.verify().await,
-                        None => Ok(()),
-                    }
-                }
+                Ok(None) => Ok(()),
+                Err(e) => Err(e),
             };
             match ended {
                 Ok(()) => current.then = Then::Ended(Outcome::Read),
@@ -200,7 +239,30 @@ impl Reader {
     }
 }
 
+impl Part {
+    fn piece(self) -> Piece {
+        match self {
+            Part::Member(origin) => Piece::Member(origin),
+            Part::Rows(rows) => Piece::Rows(rows),
+        }
+    }
+
+    /// Bytes it holds in memory.
+    fn size(&self) -> usize {
+        match self {
+            Part::Member(origin) => origin.name.len() + 64 * origin.constants.len(),
+            Part::Rows(d) => d.batch.get_array_memory_size() + d.rejects.iter().map(|r| r.raw.len() + r.message.len()).sum::<usize>(),
+        }
+    }
+}
+
 impl Reading {
+    fn format(&self) -> Result<&Arc<dyn FileFormat>> {
+        self.format.as_ref().ok_or_else(|| {
+            Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, avro, parquet, fixed, orc or raw")
+        })
+    }
+
     /// How a split ends by an error; the error itself if the epoch fails by it.
     fn ending(&self, e: Error) -> Result<Outcome> {
         match e.kind() {
@@ -237,7 +299,7 @@ fn bundles(splits: &[Split]) -> Vec<Group> {
 }
 
 /// Opens a split and reads it as far as it may be held.
-async fn fetch(reading: &Reading, split: usize, known: Option<Outcome>) -> Fetched {
+async fn fetch(reading: &Arc<Reading>, split: usize, known: Option<Outcome>) -> Fetched {
     let planned = &reading.splits[split];
     let bytes = planned.file.as_ref().map_or(0, |f| f.size);
     let mut fetched = Fetched { split, opened: None, rows: VecDeque::new(), bytes, then: Then::Ended(Outcome::Read) };
@@ -255,39 +317,110 @@ async fn fetch(reading: &Reading, split: usize, known: Option<Outcome>) -> Fetch
     fetched
 }
 
-async fn ahead(reading: &Reading, planned: &Split, fetched: &mut Fetched) -> Result<()> {
-    let constants = columns::constants(&reading.constant_columns, planned, reading.planned_at)?;
-    let (mut rows, file) = match reading.source.open(planned).await? {
+async fn ahead(reading: &Arc<Reading>, planned: &Split, fetched: &mut Fetched) -> Result<()> {
+    let constants = columns::constants(&reading.constant_columns, &planned.constants, planned.name(), reading.planned_at)?;
+    let mut parts = match reading.source.open(planned).await? {
         Opened::File(file) => {
-            let Some(format) = &reading.format else {
-                return Err(
-                    Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, avro, parquet, fixed, orc or raw")
-                );
-            };
             let file: Arc<dyn RawFile> = Arc::new(Metered { file, meter: reading.meter.clone() });
-            (format.read(file.clone(), &reading.options).await?, Some(file))
+            let rows = reading.format()?.read(file.clone(), &reading.options).await?;
+            Parts { parts: rows.map(|d| d.map(Part::Rows)).boxed(), file: Some(file), measured: false }
         }
-        Opened::Rows(rows) => (rows.map(|r| r.map(|(batch, rejects)| Decoded { batch, origins: None, rejects, misfits: Vec::new() })).boxed(), None),
+        Opened::Members(members) => {
+            let large = planned.file.as_ref().is_some_and(|f| f.size >= LARGE);
+            Parts { parts: members_in_order(reading.clone(), members, large), file: None, measured: false }
+        }
+        Opened::Rows(rows) => {
+            let rows = rows.map(|r| r.map(|(batch, rejects)| Part::Rows(Decoded { batch, origins: None, rejects, misfits: Vec::new() })));
+            Parts { parts: rows.boxed(), file: None, measured: true }
+        }
     };
-    fetched.opened = Some((constants, file.is_none()));
+    fetched.opened = Some((constants, parts.measured));
+    if hold(&mut parts, &mut fetched.rows, &mut fetched.bytes).await? {
+        fetched.then = Then::GoesOn(parts);
+    }
+    Ok(())
+}
+
+/// Takes parts until they end or are as many as may be held; whether more are to come.
+async fn hold(parts: &mut Parts, into: &mut VecDeque<Part>, bytes: &mut u64) -> Result<bool> {
     let mut held = 0;
     while held < HOLD {
-        let Some(decoded) = rows.next().await else {
-            if let Some(file) = file {
-                file.verify().await?;
-            }
-            return Ok(());
-        };
-        let decoded = decoded?;
-        let size = decoded.batch.get_array_memory_size();
-        if file.is_none() {
-            fetched.bytes += size as u64;
-        }
-        held += size + decoded.rejects.iter().map(|r| r.raw.len() + r.message.len()).sum::<usize>();
-        fetched.rows.push_back(decoded);
+        let Some(part) = parts.next().await? else { return Ok(false) };
+        *bytes += parts.measure(&part);
+        held += part.size();
+        into.push_back(part);
     }
-    fetched.then = Then::GoesOn(rows, file);
-    Ok(())
+    Ok(true)
+}
+
+/// The members of an archive, in their order. Those of a large one are decoded side by side.
+fn members_in_order(reading: Arc<Reading>, members: Box<dyn Members>, large: bool) -> BoxStream<'static, Result<Part>> {
+    let threads = if large { reading.options.threads } else { 1 };
+    let members = Arc::new(Mutex::new(members));
+    let next = stream::unfold(Some(members.clone()), |members| async {
+        let members = members?;
+        let next = members.lock().await.next().await;
+        match next {
+            Ok(None) => None,
+            Ok(Some(member)) => Some((Ok(member), Some(members))),
+            Err(e) => Some((Err(e), None)),
+        }
+    });
+    let read = next.map(move |member| {
+        let reading = reading.clone();
+        begin(threads > 1, async move { Ok::<_, Error>(read_member(&reading, member?).await) })
+    });
+    let parts = read.buffered(threads).flat_map(|member| match member {
+        Ok((held, rest)) => stream::iter(held).map(Ok).chain(rest).boxed(),
+        Err(e) => stream::once(std::future::ready(Err(e))).boxed(),
+    });
+    let verified = stream::once(async move { members.lock().await.verify().await }).filter_map(|r| std::future::ready(r.err().map(Err)));
+    parts.chain(verified).boxed()
+}
+
+/// A member, as far as it may be held, and the rest of it.
+async fn read_member(reading: &Arc<Reading>, member: Member) -> (VecDeque<Part>, BoxStream<'static, Result<Part>>) {
+    let name: Arc<str> = Arc::from(member.file.version().path.as_str());
+    let mut held = VecDeque::new();
+    let rest = match begin_member(reading, member, &name, &mut held).await {
+        Ok(None) => stream::empty().boxed(),
+        Ok(Some(parts)) => stream::unfold(Some(parts), |parts| async {
+            let mut parts = parts?;
+            match parts.next().await {
+                Ok(None) => None,
+                Ok(Some(part)) => Some((Ok(part), Some(parts))),
+                Err(e) => Some((Err(e), None)),
+            }
+        })
+        .boxed(),
+        Err(e) => stream::once(std::future::ready(Err(e))).boxed(),
+    };
+    // Said of the member here, where its name is known: the split's name is the archive's.
+    let rest = rest.map(move |part| part.map_err(|e| in_member(e, &name)));
+    (held, rest.boxed())
+}
+
+async fn begin_member(reading: &Arc<Reading>, member: Member, name: &Arc<str>, held: &mut VecDeque<Part>) -> Result<Option<Parts>> {
+    let Member { file, constants, stored, .. } = member;
+    let constants = columns::constants(&reading.constant_columns, &constants, name, reading.planned_at)?;
+    held.push_back(Part::Member(Origin { name: name.clone(), constants }));
+    let rows = reading.format()?.read(file, &reading.options).await?;
+    reading.meter.fetch_add(stored, Ordering::Relaxed);
+    let mut parts = Parts { parts: rows.map(|d| d.map(Part::Rows)).boxed(), file: None, measured: false };
+    Ok(hold(&mut parts, held, &mut 0).await?.then_some(parts))
+}
+
+/// A damaged member, by its name: what becomes of the archive is told by the message alone.
+fn in_member(e: Error, name: &str) -> Error {
+    if e.kind() != ErrorKind::CorruptInput {
+        return e;
+    }
+    let short = name.rsplit('/').next().unwrap_or(name);
+    let told = Error::new(ErrorKind::CorruptInput, format!("its member {short}: {}", e.message())).context("file", name);
+    match e.hint_text() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
 }
 
 /// A file whose bytes are counted as they come.
@@ -317,5 +450,8 @@ impl RawFile for Metered {
     }
     async fn verify(&self) -> Result<()> {
         self.file.verify().await
+    }
+    fn unpacking(&self) -> Arc<Unpacking> {
+        self.file.unpacking()
     }
 }

@@ -38,7 +38,7 @@ pub struct CsvRead {
     /// Reading: what ends a record: `auto` (default: as the file's first line ends), `lf` (LF and CR LF), `any` (LF, CR LF and CR, mixed as they come),
     /// `crlf` (nothing else: a lone LF or CR is text), `cr` (likewise), or another text of up to 8 characters, as in `"\x1e"` or `";;"`; then LF and CR are text.
     pub newline: NewlineChoice,
-    /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `zstd`.
+    /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,
     /// Reading: lines to skip before anything else, whatever they hold.
     pub skip: u64,
@@ -117,7 +117,7 @@ pub struct CsvWrite {
     pub header: bool,
     /// Writing: what stands for null. Default: the empty field; then an empty text is written quoted.
     pub null: String,
-    /// How the file is compressed: `none` (default), `gzip`, `zstd`.
+    /// How the file is compressed: `none` (default), `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,
 }
 

@@ -29,7 +29,7 @@ pub struct FixedRead {
     pub encoding: String,
     /// Reading: what ends a line: `auto` (default), `lf` (LF and CR LF), or `any` (CR alone too).
     pub newline: NewlineChoice,
-    /// How the file is compressed: `auto` (by its first bytes and its name), `none`, `gzip`, `zstd`.
+    /// How the file is compressed: `auto` (by its first bytes and its name), `none`, `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,
     /// Reading: lines to skip before anything else, whatever they hold.
     pub skip: u64,

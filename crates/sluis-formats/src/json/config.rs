@@ -25,7 +25,7 @@ pub struct JsonRead {
     pub nested: Nested,
     /// Reading: with `nested: flatten`, what stands between the names. Default `_`.
     pub separator: String,
-    /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `zstd`.
+    /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,
     /// Reading: `utf-8` (default), `utf-16`, `latin1` … A byte order mark in the file beats it.
     pub encoding: String,
@@ -145,7 +145,7 @@ pub struct JsonWrite {
     pub pretty: bool,
     /// Writing: whether nulls are written as `null` (`true`, the default) or left out.
     pub nulls: bool,
-    /// How the file is compressed: `none` (default), `gzip`, `zstd`.
+    /// How the file is compressed: `none` (default), `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,
 }
 

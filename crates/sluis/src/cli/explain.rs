@@ -6,7 +6,7 @@ use arrow_schema::SchemaRef;
 use clap::Args;
 use serde_json::{Value, json};
 use sluis_core::columns::{schema_to_json, type_name, unite};
-use sluis_core::{LedgerStore, Opened, Result, Split};
+use sluis_core::{LedgerStore, Result, Split};
 use sluis_engine::{Engine, Explanation, Job, Lane, Silent, SqliteLedger};
 
 use crate::assemble::Parts;
@@ -90,9 +90,7 @@ async fn columns(job: &Job, splits: &[&Split], known: Option<&Value>) -> Result<
     let known = known.map(sluis_core::columns::schema_from_json).transpose()?;
     let mut sample = Vec::new();
     for split in splits.iter().filter(|s| s.file.is_some()).take(job.settings.sample_files) {
-        if let Opened::File(file) = job.source.open(split).await? {
-            sample.push(file);
-        }
+        sample.extend(job.source.open(split).await?.sample(job.settings.sample_files).await?);
     }
     if sample.is_empty() && known.is_none() {
         return Ok(None);

@@ -30,7 +30,7 @@ use serde_json::{Map, Value, json};
 use sluis_config::Project;
 use sluis_core::registry::{FileHead, Sniffed};
 use sluis_core::{
-    BuildContext, Checkpoint, EpochLimits, Error, ErrorKind, FileFormat, FormatDef, LaneShard, Opened, PipelineName, Reject, Result, Source, Split,
+    BuildContext, Checkpoint, EpochLimits, Error, ErrorKind, FileFormat, FormatDef, LaneShard, PipelineName, Reject, Result, Source, Split,
 };
 
 use self::almost::Almost;
@@ -179,7 +179,7 @@ pub async fn look(session: &Session, project: &Project, ask: &Ask) -> Result<Loo
     if chosen.is_empty() {
         return Err(nothing(&ask.url, &notes));
     }
-    let files = beginnings(&source, &chosen).await?;
+    let files = beginnings(&source, &chosen, ask.files.max(1)).await?;
     let heads: Vec<FileHead> = files.iter().map(|f| f.head()).filter(|h| !h.bytes.is_empty()).collect();
     if heads.is_empty() {
         let what = if files.len() == 1 { "the file is empty".to_owned() } else { format!("all of {} files are empty", files.len()) };
@@ -306,19 +306,22 @@ fn spread(splits: Vec<Split>, most: usize) -> Vec<Split> {
     splits.into_iter().enumerate().filter(|(i, _)| take.contains(i)).map(|(_, s)| s).collect()
 }
 
-async fn beginnings(source: &Arc<dyn Source>, splits: &[Split]) -> Result<Vec<Arc<Beginning>>> {
-    let limit = (HEADS / splits.len().max(1)).clamp(64 * 1024, HEAD);
+/// Beginnings of files: those of `splits`, and `most` of the members of archives among them.
+async fn beginnings(source: &Arc<dyn Source>, splits: &[Split], most: usize) -> Result<Vec<Arc<Beginning>>> {
+    let members = (most / splits.len().max(1)).max(1);
+    let limit = (HEADS / splits.len().max(most)).clamp(64 * 1024, HEAD);
     let one = |split: Split| {
         let source = source.clone();
         async move {
-            match source.open(&split).await? {
-                Opened::File(file) => Ok(Some(Arc::new(Beginning::read(file, limit).await?))),
-                Opened::Rows(_) => Ok(None),
+            let mut beginnings = Vec::new();
+            for file in source.open(&split).await?.sample(members).await? {
+                beginnings.push(Arc::new(Beginning::read(file, limit).await?));
             }
+            Ok::<_, Error>(beginnings)
         }
     };
     let opening: Vec<_> = splits.iter().cloned().map(one).collect();
-    let all: Vec<Option<Arc<Beginning>>> = stream::iter(opening).buffered(AT_ONCE).try_collect().await?;
+    let all: Vec<Vec<Arc<Beginning>>> = stream::iter(opening).buffered(AT_ONCE).try_collect().await?;
     Ok(all.into_iter().flatten().collect())
 }
 

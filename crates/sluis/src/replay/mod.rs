@@ -63,7 +63,7 @@ pub fn job(session: &Session, parts: &Parts) -> Result<Job> {
     let mut over = Parts { pipeline: parts.pipeline.clone(), project: parts.project.clone(), context: parts.context.clone() };
     let config = &parts.pipeline.source.config;
     let mut from = json!({ "url": places.urls(), "on_overwrite": "ignore" });
-    for key in ["match", "recursive", "hidden", "metadata"] {
+    for key in ["match", "recursive", "hidden", "members", "metadata"] {
         if !config[key].is_null() {
             from[key] = config[key].clone();
         }

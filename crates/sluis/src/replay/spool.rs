@@ -10,6 +10,7 @@ use serde_json::Value;
 use sluis_core::reject::{RAW_LIMIT, RejectReason};
 use sluis_core::{Error, FileVersion, LedgerStore, Opened, PartitionId, Position, RawFile, Result, Split};
 use sluis_engine::SqliteLedger;
+use sluis_formats::archive::Archive;
 use sluis_formats::csv::config::{CsvRead, Reading};
 use sluis_formats::text::TextSource;
 
@@ -57,6 +58,11 @@ pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filte
             out.without_text += 1;
             return Ok(());
         }
+        if is_of_member(parts, &row.file) {
+            let e = || Error::config("it is a member of an archive").hint("unpack the archive, correct the file, and land that");
+            out.headless.entry(row.file).or_insert_with(|| (0, e())).0 += 1;
+            return Ok(());
+        }
         let path = places.spool(&format!("{}-{}-{}", row.lane, row.epoch, row.reason), &row.file);
         let group = groups.entry(path).or_insert_with(|| Group { file: row.file, lane: row.lane, epoch: row.epoch, rows: Vec::new() });
         group.rows.push((row.line, row.raw));
@@ -84,6 +90,15 @@ pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filte
         out.rows += rows;
     }
     Ok(out)
+}
+
+/// Whether a row stood in a member of an archive: such a name is not one of the source's files.
+fn is_of_member(parts: &Parts, file: &str) -> bool {
+    match parts.pipeline.source.config["archive"].as_str() {
+        Some("none") => false,
+        Some("zip" | "tar") => true,
+        _ => file.rsplit_once('/').is_some_and(|(folders, _)| folders.split('/').any(|part| Archive::by_name(part).is_some())),
+    }
 }
 
 fn content(head: Vec<u8>, rows: &[(u64, Vec<u8>)], parts: &Parts) -> Vec<u8> {
@@ -167,7 +182,7 @@ async fn original(parts: &Parts, ledger: &SqliteLedger, file: &str, lane: &str, 
     };
     match parts.source()?.open(&split).await? {
         Opened::File(file) => Ok(file),
-        Opened::Rows(_) => Err(Error::internal("a file opened as rows")),
+        Opened::Members(_) | Opened::Rows(_) => Err(Error::internal("a file opened as something else")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The source against fakes (a history in memory, a clock that stands still) and real folders.
 
 mod after_commit;
+mod archives;
 mod choosing;
 mod conforms;
 mod listing;

@@ -9,7 +9,7 @@ use super::*;
 async fn open(lane: &Lane, split: &Split) -> Arc<dyn RawFile> {
     match lane.source.open(split).await.unwrap() {
         Opened::File(file) => file,
-        Opened::Rows(_) => panic!("a file was expected"),
+        Opened::Members(_) | Opened::Rows(_) => panic!("a file was expected"),
     }
 }
 
