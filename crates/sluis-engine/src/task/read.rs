@@ -259,7 +259,8 @@ impl Part {
 impl Reading {
     fn format(&self) -> Result<&Arc<dyn FileFormat>> {
         self.format.as_ref().ok_or_else(|| {
-            Error::config("the source has files and the pipeline has no format").hint("name one below `from`: csv, json, avro, parquet, fixed, orc or raw")
+            Error::config("the source has files and the pipeline has no format")
+                .hint("name one below `from`: csv, json, avro, parquet, fixed, orc or raw")
         })
     }
 
