@@ -11,7 +11,9 @@ use sluis_core::reject::{RAW_LIMIT, RejectReason};
 use sluis_core::{Error, FileVersion, LedgerStore, Opened, PartitionId, Position, RawFile, Result, Split};
 use sluis_engine::SqliteLedger;
 use sluis_formats::archive::Archive;
-use sluis_formats::csv::config::{CsvRead, Reading};
+use sluis_formats::compress::Compression;
+use sluis_formats::csv::config::{CsvRead, NewlineChoice, Reading};
+use sluis_formats::csv::dialect::Newline;
 use sluis_formats::text::TextSource;
 
 use super::place::Places;
@@ -85,7 +87,7 @@ pub async fn fill(session: &Session, parts: &Parts, ledger: &SqliteLedger, filte
             }
         };
         group.rows.sort();
-        write(&path, &content(head, &group.rows, parts))?;
+        write(&path, &content(head, &group.rows, parts, &ending(parts)?))?;
         out.files += 1;
         out.rows += rows;
     }
@@ -101,20 +103,20 @@ fn is_of_member(parts: &Parts, file: &str) -> bool {
     }
 }
 
-fn content(head: Vec<u8>, rows: &[(u64, Vec<u8>)], parts: &Parts) -> Vec<u8> {
+fn content(head: Vec<u8>, rows: &[(u64, Vec<u8>)], parts: &Parts, ending: &[u8]) -> Vec<u8> {
     let json = parts.pipeline.format.as_ref().is_some_and(|f| f.def.name == "json");
     let mut out = head;
     for (_, raw) in rows {
         let start = out.len();
         out.extend_from_slice(raw);
-        while matches!(out.last(), Some(b'\n' | b'\r')) && out.len() > start {
+        while ending == b"\n" && matches!(out.last(), Some(b'\n' | b'\r')) && out.len() > start {
             out.pop();
         }
         if json {
             // A line break between JSON tokens means as much as a blank.
             out[start..].iter_mut().filter(|b| matches!(b, b'\n' | b'\r')).for_each(|b| *b = b' ');
         }
-        out.push(b'\n');
+        out.extend_from_slice(ending);
     }
     out
 }
@@ -146,22 +148,14 @@ async fn head(parts: &Parts, ledger: &SqliteLedger, places: &Places, file: &str,
     if lines == 0 {
         return Ok(Vec::new());
     }
-    if !config.names.is_empty() {
-        // The names in the file mean nothing then.
-        return Ok("\n".repeat(lines).into_bytes());
-    }
     if places.original(file).is_some() {
         let bytes = std::fs::read(file).map_err(|e| Error::io("read the header in", file, e))?;
         let spool = sluis_formats::memory_file(file, bytes);
-        return first_lines(
-            TextSource::open(spool, sluis_formats::compress::Compression::None, sluis_formats::text::encoding("utf-8").map_err(Error::internal)?)
-                .await?,
-            lines,
-        )
-        .await;
+        let utf8 = sluis_formats::text::encoding("utf-8").map_err(Error::internal)?;
+        return first_lines(TextSource::open(spool, Compression::None, utf8).await?, lines, &ending(parts)?).await;
     }
     let original = original(parts, ledger, file, lane, epoch).await?;
-    first_lines(TextSource::open(original, reading.compression, reading.encoding).await?, lines).await
+    first_lines(TextSource::open(original, reading.compression, reading.encoding).await?, lines, &ending(parts)?).await
 }
 
 /// The file as it was when it was read.
@@ -186,34 +180,51 @@ async fn original(parts: &Parts, ledger: &SqliteLedger, file: &str, lane: &str, 
     }
 }
 
-async fn first_lines(mut text: TextSource, lines: usize) -> Result<Vec<u8>> {
+/// What ends lines in the spool: the text that `newline` names, else `\n`.
+fn ending(parts: &Parts) -> Result<Vec<u8>> {
+    let Some(format) = parts.pipeline.format.as_ref().filter(|f| f.def.name == "csv") else { return Ok(b"\n".to_vec()) };
+    let config = sluis_formats::def::config_of::<CsvRead>("csv", &format.config)?;
+    Ok(match config.newline {
+        NewlineChoice::Is(Newline::Text(text)) => text.text().to_vec(),
+        NewlineChoice::Is(Newline::Lf | Newline::Any) | NewlineChoice::Auto => b"\n".to_vec(),
+    })
+}
+
+async fn first_lines(mut text: TextSource, lines: usize, ending: &[u8]) -> Result<Vec<u8>> {
     let mut buffer: Vec<u8> = Vec::new();
     loop {
-        if let Some(found) = cut(&buffer, lines, false) {
+        if let Some(found) = cut(&buffer, lines, false, ending) {
             return Ok(found);
         }
         match text.next().await? {
             Some(piece) => buffer.extend_from_slice(&piece),
-            None => return Ok(cut(&buffer, lines, true).unwrap_or(buffer)),
+            None => return Ok(cut(&buffer, lines, true, ending).unwrap_or(buffer)),
         }
     }
 }
 
-/// The first lines, each ended by `\n`. `None`: there are not so many yet.
-fn cut(text: &[u8], lines: usize, ended: bool) -> Option<Vec<u8>> {
+/// The first lines, each with `ending` (where that is `\n`, any of LF, CR LF and CR ends them). `None`: there are not so many yet.
+fn cut(text: &[u8], lines: usize, ended: bool, ending: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;
     for _ in 0..lines {
-        let at = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
-        let (line, next) = match at {
-            // Whether a `\n` follows is not known.
-            Some(at) if rest[at] == b'\r' && at + 1 == rest.len() && !ended => return None,
-            Some(at) => (&rest[..at], at + if rest[at..].starts_with(b"\r\n") { 2 } else { 1 }),
+        let found = if ending == b"\n" {
+            match rest.iter().position(|b| matches!(b, b'\n' | b'\r')) {
+                // Whether a `\n` follows is not known.
+                Some(at) if rest[at] == b'\r' && at + 1 == rest.len() && !ended => return None,
+                Some(at) => Some((at, at + if rest[at..].starts_with(b"\r\n") { 2 } else { 1 })),
+                None => None,
+            }
+        } else {
+            rest.windows(ending.len()).position(|bytes| bytes == ending).map(|at| (at, at + ending.len()))
+        };
+        let (line, next) = match found {
+            Some((at, next)) => (&rest[..at], next),
             None if ended => (rest, rest.len()),
             None => return None,
         };
         out.extend_from_slice(line);
-        out.push(b'\n');
+        out.extend_from_slice(ending);
         rest = &rest[next..];
     }
     Some(out)
@@ -225,10 +236,11 @@ mod tests {
 
     #[test]
     fn heads_are_cut_at_any_line_end() {
-        assert_eq!(cut(b"a,b\r\n1,2\r\n", 1, false).unwrap(), b"a,b\n");
-        assert_eq!(cut(b"x\ra,b\r1,2", 2, false).unwrap(), b"x\na,b\n");
-        assert_eq!((cut(b"a,b", 1, false), cut(b"a,b\r", 1, false)), (None, None));
-        assert_eq!(cut(b"a,b", 1, true).unwrap(), b"a,b\n");
+        assert_eq!(cut(b"a,b\r\n1,2\r\n", 1, false, b"\n").unwrap(), b"a,b\n");
+        assert_eq!(cut(b"x\ra,b\r1,2", 2, false, b"\n").unwrap(), b"x\na,b\n");
+        assert_eq!((cut(b"a,b", 1, false, b"\n"), cut(b"a,b\r", 1, false, b"\n")), (None, None));
+        assert_eq!(cut(b"a,b", 1, true, b"\n").unwrap(), b"a,b\n");
+        assert_eq!(cut(b"a\nb||1\n||", 1, false, b"||").unwrap(), b"a\nb||");
     }
 
     #[test]
