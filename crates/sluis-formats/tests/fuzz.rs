@@ -21,10 +21,14 @@ struct Target {
     run: fn(&[u8]),
 }
 
-const TARGETS: [Target; 4] = [
+const TARGETS: &[Target] = &[
     Target { name: "csv", run: csv },
     Target { name: "json", run: json },
+    Target { name: "fixed", run: fixed },
     Target { name: "parquet", run: parquet },
+    Target { name: "avro", run: avro },
+    #[cfg(feature = "orc")]
+    Target { name: "orc", run: orc },
     Target { name: "decompress", run: decompress },
 ];
 
@@ -56,6 +60,22 @@ fn csv(input: &[u8]) {
 
 fn json(input: &[u8]) {
     same_however_cut("json", &json!({}), "/fuzz.json", input);
+    same_however_cut("json", &json!({ "path": "data.items", "nested": "flatten" }), "/fuzz.json", input);
+}
+
+fn fixed(input: &[u8]) {
+    let columns = json!({ "id": { "width": 5, "type": "int" }, "name": { "width": 8 }, "amount": { "start": 14, "type": "decimal(12,2)" } });
+    same_however_cut("fixed", &json!({ "columns": columns, "footer": 1 }), "/fuzz.txt", input);
+    same_however_cut("fixed", &json!({ "columns": columns, "ragged": "pad", "header": 1 }), "/fuzz.txt", input);
+}
+
+fn avro(input: &[u8]) {
+    let _ = read("avro", &json!({}), "/fuzz.avro", input, 1 << 20);
+}
+
+#[cfg(feature = "orc")]
+fn orc(input: &[u8]) {
+    let _ = read("orc", &json!({}), "/fuzz.orc", input, 1 << 20);
 }
 
 fn parquet(input: &[u8]) {
@@ -232,6 +252,22 @@ fn json_holds() {
 }
 
 #[test]
+fn fixed_width_holds() {
+    fuzz("fixed");
+}
+
+#[test]
+fn avro_holds() {
+    fuzz("avro");
+}
+
+#[cfg(feature = "orc")]
+#[test]
+fn orc_holds() {
+    fuzz("orc");
+}
+
+#[test]
 fn parquet_holds() {
     fuzz("parquet");
 }
@@ -246,6 +282,7 @@ fn every_corpus_has_a_target() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus");
     for entry in std::fs::read_dir(folder).expect("the corpora") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
-        assert!(TARGETS.iter().any(|t| t.name == name), "{name} is no target");
+        let known = TARGETS.iter().any(|t| t.name == name) || (name == "orc" && cfg!(not(feature = "orc")));
+        assert!(known, "{name} is no target");
     }
 }
