@@ -1,3 +1,5 @@
+//! Containers of every kind, as they should be and as they should not.
+
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 use serde_json::json;

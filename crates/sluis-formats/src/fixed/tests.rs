@@ -1,3 +1,5 @@
+//! Lines of fixed width: whole, short, wide characters, mistakes in the configuration.
+
 use serde_json::json;
 use sluis_core::columns::type_name;
 

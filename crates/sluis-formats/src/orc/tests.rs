@@ -1,3 +1,5 @@
+//! ORC files, whole, damaged and lying.
+
 use arrow_array::RecordBatch;
 use serde_json::json;
 use sluis_core::columns::type_name;
