@@ -2,7 +2,6 @@
 //!
 //! Deliberately not here: the words themselves (`sluis_core::contract`).
 
-use serde_json::Value;
 use sluis_core::contract::RESCUED;
 use sluis_core::{Contract, OnDrift};
 
@@ -45,7 +44,7 @@ impl Builder<'_, '_> {
             self.report(d.at(&at).also(&format.span, "the format").help("remove `contract`"), "contract");
             return contract;
         }
-        if own && contract.types != OnDrift::Evolve && format.config["columns"] == Value::from("string") {
+        if own && contract.types != OnDrift::Evolve && format.config["columns"] == "string" {
             let message = format!("with `columns: string` every value is text, so `types: {}` never comes to bear", contract.types.word());
             let d = Diagnostic::error("cannot-combine", message).at(&said("types")).also(&format.span, "every column is text");
             self.report(d.help("leave `types` out, or declare the columns' types"), "contract");

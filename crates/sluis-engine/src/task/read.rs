@@ -122,9 +122,8 @@ impl Parts {
             return part.map(Some);
         }
         self.parts = stream::empty().boxed();
-        match &self.file {
-            Some(file) => file.verify().await?,
-            None => {}
+        if let Some(file) = &self.file {
+            file.verify().await?;
         }
         Ok(None)
     }

@@ -5,7 +5,7 @@
 //! | [`codec`] | what a codec is, and the units that codecs of blocks are made of |
 //! | `deflate`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy` | one codec each |
 //! | [`unpack`] | a file's bytes, decompressed |
-//! | [`write`] | compressing what an encoder writes |
+//! | [`mod@write`] | compressing what an encoder writes |
 //!
 //! Deliberately not here: archives with names inside (`archive`), Parquet's own page compression.
 //! Guarantees: bounded memory whatever the ratio (pieces of [`PIECE`] bytes; a member's window is at most [`MEMORY`]); damage and early ends
