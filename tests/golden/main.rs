@@ -59,7 +59,7 @@ golden! {
     contracts_discard misses ["sink.mid_publish", "acknowledge.mid"];
     contracts_rescue misses ["acknowledge.mid"];
     drifting misses ["acknowledge.mid"];
-    fixed_width misses ["acknowledge.mid"];
+    fixed_width misses ["sink.mid_publish", "acknowledge.mid"];
     gzipped misses ["acknowledge.mid"];
     lookups misses ["acknowledge.mid"];
     overwritten misses ["acknowledge.mid"];

@@ -126,11 +126,13 @@ alert: { email: [ops@example.org], on: [failure, rejects > 1%] }
     }
 
     #[test]
-    fn every_format_can_be_read_and_written() {
+    fn every_format_can_be_read_and_all_but_two_written() {
         for format in registry().formats {
-            let nothing = serde_json::json!({});
-            assert!((format.validate)(&nothing).is_empty() && (format.reader.unwrap())(&nothing).is_ok(), "{}", format.name);
-            assert!((format.writer.unwrap())(&nothing).is_ok(), "{}", format.name);
+            // Without columns there is no fixed width.
+            let least = if format.name == "fixed" { serde_json::json!({ "columns": { "a": { "width": 1 } } }) } else { serde_json::json!({}) };
+            assert!((format.validate)(&least).is_empty() && (format.reader.unwrap())(&least).is_ok(), "{}", format.name);
+            assert_eq!(format.writer.is_none(), ["fixed", "orc"].contains(&format.name), "{}", format.name);
+            assert!(format.writer.is_none_or(|writer| writer(&serde_json::json!({})).is_ok()), "{}", format.name);
             assert!((format.validate)(&serde_json::json!({ "no_such_key": 1 })).len() < 2);
         }
     }
