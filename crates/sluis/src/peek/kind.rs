@@ -19,6 +19,8 @@ pub struct Kind {
 const NAME: f64 = 0.15;
 /// How sure a name alone makes.
 const NAME_ALONE: f64 = 0.3;
+/// What is less sure than this, and not what the name says, is a guess.
+const LEAST: f64 = 0.25;
 /// How sure it makes of a format that does not look into files.
 const UNSEEN: f64 = 0.6;
 
@@ -40,7 +42,8 @@ pub fn choose(registry: &Registry, heads: &[FileHead], given: Option<&str>) -> R
     let mut found: Vec<(f64, &'static FormatDef, Sniffed)> = readers()
         .filter_map(|def| {
             let by_name = || Sniffed { options: json!({}), confidence: UNSEEN, notes: vec!["known by the files' names".to_owned()] };
-            let sniffed = sniff(def).or_else(|| (def.sniff.is_none() && named == Some(def.name)).then(by_name))?;
+            let fits = |found: &Sniffed| found.confidence >= LEAST || named == Some(def.name);
+            let sniffed = sniff(def).filter(fits).or_else(|| (def.sniff.is_none() && named == Some(def.name)).then(by_name))?;
             Some((sniffed.confidence + if named == Some(def.name) { NAME } else { 0.0 }, def, sniffed))
         })
         .collect();
