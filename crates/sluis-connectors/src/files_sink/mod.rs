@@ -31,7 +31,7 @@ pub use sink::FilesSink;
 /// `into: files`.
 pub static FILES: SinkDef = SinkDef {
     name: "files",
-    summary: "Files in a local folder or S3: Parquet, CSV, JSON or raw, in partition folders if wanted; seen when committed.",
+    summary: "Files in a local folder or S3: Parquet, Avro, CSV, JSON or raw, in partition folders if wanted; seen when committed.",
     schema: || schema_for!(FilesTargetConfig),
     validate: |value| Settings::parse(value).err().unwrap_or_default(),
     guarantee: |value| match Settings::parse(value) {
