@@ -256,7 +256,7 @@ proptest! {
         change in proptest::option::of((any::<proptest::sample::Index>(), 1_u8..)),
         cut in proptest::option::of(any::<proptest::sample::Index>()),
     ) {
-        let plain: Vec<u8> = runs.iter().enumerate().flat_map(|(i, (b, n))| (0..*n).map(move |j| if i % 3 == 0 { (j * j >> 3) as u8 } else { *b })).collect();
+        let plain: Vec<u8> = runs.iter().enumerate().flat_map(|(i, (b, n))| (0..*n).map(move |j| if i % 3 == 0 { ((j * j) >> 3) as u8 } else { *b })).collect();
         let mut packed = pack(kind, &plain);
         if let (Some((at, x)), false) = (change, packed.is_empty()) {
             let i = at.index(packed.len());
