@@ -11,10 +11,12 @@
 //! | `drawn`, `excerpt` | rows as an aligned table; a line with a caret |
 //! | `peek/` | files of which nothing is known, looked at |
 //! | `cases/` | pipelines' own tests |
+//! | `allocator` | how freed memory is kept |
 //! | `sample` | the example projects, inside the binary |
 //!
 //! Deliberately not here: what the engine, the connectors and SQL do.
 
+mod allocator;
 mod assemble;
 mod cases;
 mod cli;
@@ -39,5 +41,6 @@ mod unfinished;
 mod url_parts;
 
 fn main() -> std::process::ExitCode {
+    allocator::keep_freed_memory();
     cli::main()
 }
