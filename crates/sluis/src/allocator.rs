@@ -1,7 +1,7 @@
 //! How memory that was freed is kept for its next use (glibc).
 //!
 //! Blocks of text and columns of batches are between 100 KiB and some MiB. By default glibc takes each from the kernel and gives it back,
-//! and the kernel clears every page anew: 40 % of the CPU time of one large CSV to Parquet went there. Deliberately not here: another allocator.
+//! and the kernel clears every page anew (decision 6 has what was measured). Deliberately not here: another allocator.
 
 /// Sets the limits; called once, while there is one thread.
 pub fn keep_freed_memory() {
