@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod connectors;
 mod demo;
+mod dev;
 mod explain;
 mod history;
 mod init;
@@ -88,6 +89,9 @@ enum Command {
     Init(init::Init),
     /// Lands sample data in a new project, shows what happened, and leaves it to play with.
     Demo(demo::Demo),
+    /// Brings up a real development cluster on this machine: HDFS, Hive, Kudu, Kafka, S3 and more.
+    #[command(subcommand_required = true)]
+    Dev(dev::Dev),
     /// Looks at files of which nothing is known: format, columns, first rows, and the YAML to begin with.
     Peek(peek::Peek),
     /// Finds every mistake in pipelines and project, and says what each pipeline guarantees.
@@ -190,6 +194,7 @@ fn dispatch(session: &Session, command: Command) -> End {
     match command {
         Command::Init(args) => args.run(session),
         Command::Demo(args) => args.run(session),
+        Command::Dev(args) => args.run(session),
         Command::Peek(args) => args.run(session),
         Command::Check(args) => args.run(session),
         Command::Explain(args) => args.run(session),

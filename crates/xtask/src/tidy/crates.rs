@@ -8,22 +8,23 @@ use crate::files::Text;
 use crate::process;
 
 /// Our crates, and which of ours each may depend on. Everybody depends on `sluis-features`.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("sluis-features", &[]),
     ("sluis-core", &[]),
     ("sluis-config", &["sluis-core"]),
+    ("sluis-dev", &["sluis-core"]),
     ("sluis-storage", &["sluis-core"]),
     ("sluis-formats", &["sluis-core"]),
     ("sluis-engine", &["sluis-core"]),
     ("sluis-sql", &["sluis-core"]),
     ("sluis-lake", &["sluis-core", "sluis-storage"]),
     ("sluis-connectors", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-lake"]),
-    ("sluis-testkit", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-engine"]),
-    ("sluis", &["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-sql", "sluis-lake", "sluis-connectors"]),
+    ("sluis-testkit", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-dev"]),
+    ("sluis", &["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-sql", "sluis-lake", "sluis-connectors", "sluis-dev"]),
     ("xtask", &[]),
 ];
 /// What only some of ours may depend on directly.
-const ONLY: [(&str, &[&str]); 9] = [
+const ONLY: [(&str, &[&str]); 11] = [
     ("clap", &["sluis"]),
     ("clap_complete", &["sluis"]),
     ("indicatif", &["sluis"]),
@@ -33,10 +34,12 @@ const ONLY: [(&str, &[&str]); 9] = [
     ("iceberg", &["sluis-lake"]),
     ("rusqlite", &["sluis-engine", "sluis-lake"]),
     ("saphyr-parser", &["sluis-config"]),
+    ("minijinja", &["sluis-dev"]),
+    ("toml", &["sluis-dev"]),
 ];
 /// Whose tests may not link DataFusion, directly or not: a minute is the budget of their inner loop.
-const WITHOUT_DATAFUSION: [&str; 7] =
-    ["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-lake", "sluis-connectors"];
+const WITHOUT_DATAFUSION: [&str; 8] =
+    ["sluis-core", "sluis-config", "sluis-dev", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-lake", "sluis-connectors"];
 /// One version of each in the whole tree.
 const ONE_VERSION: [&str; 6] = ["arrow-array", "arrow-schema", "parquet", "datafusion", "object_store", "reqwest"];
 
