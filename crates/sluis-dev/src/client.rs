@@ -53,10 +53,10 @@ impl Cluster {
         let [name, rest @ ..] = service.said.shell.as_slice() else {
             return Err(Error::config(format!("the service {} has no shell", service.name)).hint("`sluis dev env` says how to reach it"));
         };
-        let path = service.path()?;
-        let program = if name == "java" { run::java()? } else { run::needed(name, &path, &format!("install `{name}`"))? };
+        let ground = service.ground()?;
+        let program = if name == "java" { run::java()? } else { run::needed(name, &ground.path, &format!("install `{name}`"))? };
         let mut command = Command::new(program);
-        command.args(rest).args(arguments).envs(&service.said.environment).envs(&service.said.exports);
+        command.args(rest).args(arguments).envs(&ground.environment).envs(&service.said.exports);
         Ok(command)
     }
 

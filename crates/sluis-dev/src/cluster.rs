@@ -54,13 +54,38 @@ pub(crate) struct Service {
     pub packages: BTreeSet<(String, String)>,
     pub ports: BTreeMap<String, u16>,
     pub folder: PathBuf,
+    home: Home,
+}
+
+/// What the programs of a service run on.
+#[derive(Debug, Default)]
+pub(crate) struct Ground {
+    /// Where programs are looked for first.
+    pub path: Vec<PathBuf>,
+    /// What the description says, and the search paths of unpacked packages.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Service {
-    /// More folders for programs.
-    pub fn path(&self) -> Result<Vec<PathBuf>> {
-        let each = self.packages.iter().map(|(service, name)| packages::path(service, name));
-        Ok(each.collect::<Result<Vec<_>>>()?.concat())
+    /// Once its packages are there.
+    pub fn ground(&self) -> Result<Ground> {
+        let mut ground = Ground { path: Vec::new(), environment: self.said.environment.clone() };
+        let mut libraries = Vec::new();
+        for (service, name) in &self.packages {
+            let (programs, more) = packages::search(&self.home, service, name)?;
+            ground.path.extend(programs);
+            libraries.extend(more);
+        }
+        let mut search = |name: &str, folders: &[PathBuf]| {
+            let was = std::env::var_os(name).unwrap_or_default();
+            let all = folders.iter().cloned().chain(std::env::split_paths(&was).filter(|p| !p.as_os_str().is_empty()));
+            if let (false, Ok(joined)) = (folders.is_empty(), std::env::join_paths(all)) {
+                ground.environment.entry(name.to_owned()).or_insert_with(|| joined.to_string_lossy().into_owned());
+            }
+        };
+        search("LD_LIBRARY_PATH", &libraries);
+        search("PATH", &ground.path.clone());
+        Ok(ground)
     }
     /// `service/process`, as processes are marked.
     pub fn role(&self, process: &str) -> String {
@@ -198,7 +223,16 @@ impl Cluster {
                 (service.to_owned(), package.to_owned())
             }));
             let folder = world.dir(name);
-            all.push(Service { name: name.clone(), variant: known.variant.clone(), said, files, packages, ports: BTreeMap::new(), folder });
+            all.push(Service {
+                name: name.clone(),
+                variant: known.variant.clone(),
+                said,
+                files,
+                packages,
+                ports: BTreeMap::new(),
+                folder,
+                home: self.home.clone(),
+            });
         }
         state.ports = world.ports();
         for service in &mut all {

@@ -95,6 +95,7 @@ impl World {
             ("nodes", Value::from(variant.parse::<u32>().unwrap_or(1))),
             ("root", Value::from(is_root())),
             ("user", Value::from(user())),
+            ("arch", Value::from(std::env::consts::ARCH)),
         ];
         let more = more.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str())));
         let context: Value = values.into_iter().chain(more).collect();

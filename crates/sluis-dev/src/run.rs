@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use sluis_core::{Error, ErrorKind, Result};
 
-/// The path of a program: as given if it has a slash, else the first in the search path, where administrators' programs lie, and `more`.
+/// The path of a program: as given if it has a slash, else the first in `more`, the search path, and where administrators' programs lie.
 pub fn program(name: &str, more: &[PathBuf]) -> Option<String> {
     if name.contains('/') {
         return Some(name.to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(usual).chain(more.iter().cloned()).map(|f| f.join(name)).find(|p| p.is_file())?;
+    let found = more.iter().cloned().chain(std::env::split_paths(&path)).chain(usual).map(|f| f.join(name)).find(|p| p.is_file())?;
     Some(found.to_string_lossy().into_owned())
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sluis_core::{Error, ErrorKind, Result};
 
-use crate::cluster::{Cluster, Service};
+use crate::cluster::{Cluster, Ground, Service};
 use crate::description::{Process, Step};
 use crate::probe::{Asker, is_costly};
 use crate::processes::{self, Signal, Start};
@@ -49,7 +49,7 @@ pub(crate) fn service(session: &Session<'_>, service: &Service) -> Result<bool> 
         home::folder(&cluster.folder.join(folder))?;
     }
     up::files(cluster, service)?;
-    let one = One { session, service, path: service.path()? };
+    let one = One { session, service, ground: service.ground()? };
     let running = one.repair()?;
     let starts = service.said.processes.iter().any(|p| !running.contains(&p.name));
     if starts {
@@ -68,7 +68,7 @@ pub(crate) fn service(session: &Session<'_>, service: &Service) -> Result<bool> 
 struct One<'a> {
     session: &'a Session<'a>,
     service: &'a Service,
-    path: Vec<PathBuf>,
+    ground: Ground,
 }
 
 impl One<'_> {
@@ -165,7 +165,7 @@ impl One<'_> {
                 self.step(step, &process.name, true)?;
             }
             self.session.tell.tell(&self.service.name, Event::Started { process: process.name.clone() });
-            ended = Some(spawn(self.session.cluster, self.service, process, &self.path)?);
+            ended = Some(spawn(self.session.cluster, self.service, process, &self.ground)?);
         }
         self.wait(process, ended.as_deref())?;
         self.session.tell.tell(&self.service.name, Event::Ready { process: process.name.clone(), took: begun.elapsed() });
@@ -202,7 +202,7 @@ impl One<'_> {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { folder: &self.service.folder, environment: &self.service.said.environment, path: &self.path, limit: ASK }
+        Asker { folder: &self.service.folder, environment: &self.ground.environment, path: &self.ground.path, limit: ASK }
     }
 }
 
@@ -224,8 +224,8 @@ fn with_log(cluster: &Cluster, role: &str, error: Error) -> Error {
     error.hint(hint)
 }
 
-fn full_environment(service: &Service, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut environment = service.said.environment.clone();
+fn full_environment(ground: &Ground, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut environment = ground.environment.clone();
     environment.extend(own.clone());
     environment
 }
@@ -238,10 +238,10 @@ fn resolved(argv: &[String], path: &[PathBuf]) -> Result<Vec<String>> {
 }
 
 /// Starts a process of a service.
-fn spawn(cluster: &Cluster, service: &Service, process: &Process, path: &[PathBuf]) -> Result<Arc<OnceLock<ExitStatus>>> {
+fn spawn(cluster: &Cluster, service: &Service, process: &Process, ground: &Ground) -> Result<Arc<OnceLock<ExitStatus>>> {
     let role = service.role(&process.name);
-    let argv = resolved(&process.argv, path)?;
-    let env = full_environment(service, &process.env);
+    let argv = resolved(&process.argv, &ground.path)?;
+    let env = full_environment(ground, &process.env);
     let log = cluster.log(&role);
     Start { cluster: &cluster.folder, role: &role, argv: &argv, env: &env, folder: &service.folder, log: &log }.spawn()
 }
@@ -256,8 +256,9 @@ pub(crate) fn run_step(cluster: &Cluster, service: &Service, step: &Step, name: 
         }
     }
     let role = service.role(name);
-    let argv = resolved(&step.argv, &service.path()?)?;
-    let env = full_environment(service, &step.env);
+    let ground = service.ground()?;
+    let argv = resolved(&step.argv, &ground.path)?;
+    let env = full_environment(&ground, &step.env);
     let log = cluster.log(&role);
     let start = Start { cluster: &cluster.folder, role: &role, argv: &argv, env: &env, folder: &service.folder, log: &log };
     let command = start.command(&argv[0], &argv[1..])?;

@@ -122,8 +122,8 @@ impl Cluster {
 }
 
 fn one(service: &Service, found: &[Found]) -> ServiceStatus {
-    let path = service.path().unwrap_or_default();
-    let asker = Asker { folder: &service.folder, environment: &service.said.environment, path: &path, limit: ASK };
+    let ground = service.ground().unwrap_or_default();
+    let asker = Asker { folder: &service.folder, environment: &ground.environment, path: &ground.path, limit: ASK };
     let processes: Vec<ProcessStatus> = service
         .said
         .processes

@@ -26,12 +26,15 @@ use crate::tell::{Event, Tell};
 /// For the client of a registry, on a slow line.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// The folder of a package, there or not.
+/// The folder of a package, there or not. Empty, which with `/usr` behind it means the system's: Debian packages where there is no apt.
 ///
 /// # Errors
 /// If the service has no such package.
 pub fn folder(home: &Home, service: &str, name: &str) -> Result<PathBuf> {
     let package = get(service, name)?;
+    if !package.debian.is_empty() && !debian::unpacks() {
+        return Ok(PathBuf::new());
+    }
     Ok(home.packages().join(format!("{name}-{}", key(service, name, &package)?)))
 }
 
@@ -49,18 +52,27 @@ fn key(service: &str, name: &str, package: &Package) -> Result<String> {
     if package.npm {
         files.extend(["package.json".to_owned(), "package-lock.json".to_owned()]);
     }
+    if !package.debian.is_empty() {
+        digest.update(debian::release());
+    }
     for file in files {
         digest.update(catalog::file(service, &file).unwrap_or_default());
     }
     Ok(hex(&digest.finalize())[..12].to_owned())
 }
 
-/// Where programs of a service's Debian packages lie, beyond the usual places.
+/// Where programs and libraries of a Debian package lie, in the order of search; nothing for other kinds.
 ///
 /// # Errors
 /// As [`folder`].
-pub fn path(service: &str, name: &str) -> Result<Vec<PathBuf>> {
-    Ok(get(service, name)?.path.iter().flat_map(|p| debian::expand(p)).collect())
+pub fn search(home: &Home, service: &str, name: &str) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let package = get(service, name)?;
+    if package.debian.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let root = folder(home, service, name)?;
+    let libraries = if root.as_os_str().is_empty() { Vec::new() } else { debian::libraries(&root) };
+    Ok((debian::folders(&root, &package), libraries))
 }
 
 /// Makes a package be there; at once and without a network if it is.
@@ -69,8 +81,8 @@ pub fn path(service: &str, name: &str) -> Result<Vec<PathBuf>> {
 /// What could not be had, why, and what to do.
 pub fn ensure(home: &Home, service: &str, name: &str, tell: &dyn Tell) -> Result<()> {
     let package = get(service, name)?;
-    if !package.debian.is_empty() {
-        return debian::ensure(service, name, &package, tell);
+    if !package.debian.is_empty() && !debian::unpacks() {
+        return debian::system_has(&package).map_err(|e| e.context("package", format!("{service}/{name}")));
     }
     let folder = folder(home, service, name)?;
     if folder.is_dir() {
@@ -93,6 +105,8 @@ pub fn ensure(home: &Home, service: &str, name: &str, tell: &dyn Tell) -> Result
     let fetch = Fetch { service, name, package: &package, draft: &draft, log: &log };
     let made = if !package.maven.is_empty() {
         maven::fetch(&fetch)
+    } else if !package.debian.is_empty() {
+        debian::fetch(&fetch, home)
     } else if package.go.is_some() {
         go::fetch(&fetch)
     } else if package.pip.is_some() {
@@ -109,6 +123,8 @@ pub fn ensure(home: &Home, service: &str, name: &str, tell: &dyn Tell) -> Result
 fn kind(package: &Package) -> &'static str {
     if !package.maven.is_empty() {
         "Maven"
+    } else if !package.debian.is_empty() {
+        "Debian"
     } else if package.go.is_some() {
         "Go (built from source)"
     } else if package.pip.is_some() {
