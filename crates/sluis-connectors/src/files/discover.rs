@@ -12,6 +12,7 @@ use sluis_storage::StorageRef;
 
 use super::candidates::{Candidate, Candidates, fitting};
 use super::config::{Identity, Metadata, OnOverwrite, Start};
+use super::content::Hash;
 use super::judge::same;
 use super::notes::{Kind, Notes};
 use super::pattern::Matched;
@@ -193,11 +194,14 @@ async fn hashed(storage: StorageRef, mut c: Candidate, identity: Identity) -> Re
     if !keep && c.md5.is_none() {
         return Ok(Some(c));
     }
-    let Some(hash) = content::hash(storage.as_ref(), &c.path, &c.version).await? else { return Ok(None) };
-    if c.md5.as_ref().is_some_and(|md5| hash.strip_prefix(judge::CONTENT) != Some(md5)) {
-        return Ok(None);
+    if let Some(listed) = &c.md5 {
+        let hash = content::hash(storage.as_ref(), &c.path, &c.version, Hash::Md5).await?;
+        if hash.as_deref().and_then(|hash| hash.strip_prefix(Hash::Md5.prefix())) != Some(listed) {
+            return Ok(None);
+        }
     }
     if keep {
+        let Some(hash) = content::hash(storage.as_ref(), &c.path, &c.version, Hash::Xxh64).await? else { return Ok(None) };
         c.version.etag = Some(hash);
     }
     Ok(Some(c))

@@ -3,9 +3,7 @@
 use sluis_core::{FileVersion, KnownFile};
 
 use super::config::OnOverwrite;
-
-/// What starts an etag that we made ourselves from a file's content, where the storage has none.
-pub const CONTENT: &str = "md5:";
+use super::content::Hash;
 
 /// What starts the etag of a version that counts as landed without having been read (`start: new`); its tag follows.
 const PASSED_OVER: &str = "passed-over:";
@@ -72,7 +70,7 @@ pub fn same(kept: &FileVersion, now: &FileVersion) -> bool {
 
 /// The content hash of a version, if it has one.
 pub fn hash(version: &FileVersion) -> Option<&str> {
-    etag(version).filter(|etag| etag.starts_with(CONTENT))
+    etag(version).filter(|etag| Hash::of(etag).is_some())
 }
 
 /// The version as its storage knows it: without what we put into its etag.
@@ -99,7 +97,7 @@ fn etag(version: &FileVersion) -> Option<&str> {
 }
 
 fn server_etag(version: &FileVersion) -> Option<&str> {
-    etag(version).filter(|etag| !etag.starts_with(CONTENT))
+    etag(version).filter(|etag| Hash::of(etag).is_none())
 }
 
 #[cfg(test)]
@@ -158,6 +156,8 @@ mod tests {
         assert!(same_with(version(3, 1, Some("a")), version(3, 9, Some("a"))), "the same content put again");
         assert!(!same_with(version(3, 1, Some("a")), version(3, 1, Some("b"))));
         assert!(same_with(version(3, 1, Some("md5:x")), version(3, 1, None)));
+        assert!(same_with(version(3, 1, Some("xxh64:x")), version(3, 1, None)));
+        assert!(same_with(version(3, 1, Some("md5:x")), version(3, 1, Some("xxh64:y"))), "hashes of two kinds cannot be compared");
         assert!(!same_with(version(3, 1, None), version(3, 2, None)));
         assert!(same_with(version(3, 1, Some("a")), version(3, 1, None)), "a server that stopped to send etags");
         let touched = judge(Some(&known(version(3, 1, Some("md5:x")), true, true)), &version(3, 2, None), OnOverwrite::Fail, false);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn versions_that_were_passed_over_are_known_as_such() {
-        for etag in [None, Some("a"), Some("md5:x")] {
+        for etag in [None, Some("a"), Some("md5:x"), Some("xxh64:x")] {
             let plain = version(3, 1, etag);
             let marked = pass_over(plain.clone());
             assert!(passed_over(&marked) && !passed_over(&plain));

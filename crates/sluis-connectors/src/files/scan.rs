@@ -13,6 +13,7 @@ use sluis_storage::Entry;
 
 use super::candidates::{Candidate, Candidates};
 use super::config::Start;
+use super::content::Hash;
 use super::judge::{Verdict, hash, judge, overwritten, passed_over};
 use super::manifest::{self, Listed};
 use super::notes::{Kind, Notes};
@@ -293,12 +294,17 @@ impl Scan<'_> {
 
     /// Whether a file with a new time still has the content that landed.
     async fn touched(&self, place: &Place, path: &str, now: &FileVersion, kept: &FileVersion) -> Result<bool> {
-        if let Some(have) = self.source.compared(now) {
-            return Ok(Some(have.as_str()) == hash(kept));
-        }
-        let Some(have) = content::hash(place.storage.as_ref(), path, now).await? else { return Ok(false) };
-        self.source.remember(now, &have);
-        Ok(Some(have.as_str()) == hash(kept))
+        let Some(landed) = hash(kept) else { return Ok(false) };
+        let by = Hash::of(landed).unwrap_or(Hash::Xxh64);
+        let have = match self.source.compared(now).filter(|have| have.starts_with(by.prefix())) {
+            Some(have) => have,
+            None => {
+                let Some(have) = content::hash(place.storage.as_ref(), path, now, by).await? else { return Ok(false) };
+                self.source.remember(now, &have);
+                have
+            }
+        };
+        Ok(have == landed)
     }
 }
 

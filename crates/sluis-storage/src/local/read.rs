@@ -32,15 +32,34 @@ pub(super) struct Large {
 }
 
 pub(super) fn open(full: PathBuf, expect: Option<FileVersion>) -> Result<Opened> {
-    let (mut file, size) = open_version(&full, expect.as_ref())?;
+    let (file, size) = open_version(&full, expect.as_ref())?;
     if size > CHUNK {
         return Ok(Opened::Large(Large { file, full, expect }));
     }
-    // One byte more than its size: shows its end in the same call, and growth since.
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.read_to_end(&mut bytes).map_err(|e| failed("read", &full, e))?;
+    let mut bytes = whole(&file, size as usize).map_err(|e| failed("read", &full, e))?;
     check(&file, &full, expect.as_ref(), Some(bytes.len() as u64))?;
+    // Any version will do: the one that was opened, without what came since.
+    bytes.truncate(size as usize);
     Ok(Opened::Whole(bytes.into()))
+}
+
+/// All bytes of a file that had `size` of them a moment ago: asks for one more, which shows growth; shorter if it was cut.
+fn whole(file: &File, size: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size + 1];
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], read as u64) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if read == size {
+            break;
+        }
+    }
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 fn open_version(full: &Path, expect: Option<&FileVersion>) -> Result<(File, u64)> {
