@@ -182,6 +182,9 @@ pub struct Package {
     pub unpack: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub executable: Vec<String>,
+    /// Folders of what was unpacked that nobody needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
     /// `module@version`.
     pub go: Option<String>,
     /// What Go's checksum of the module is.

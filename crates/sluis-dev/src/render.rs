@@ -114,6 +114,8 @@ impl World {
         environment.add_function("dir_of", move |service: String| world.dir(&service).to_string_lossy().into_owned());
         let world = self.clone();
         environment.add_function("has", move |service: String| world.services.contains_key(&service));
+        let world = self.clone();
+        environment.add_function("variant_of", move |service: String| world.services.get(&service).cloned().unwrap_or_default());
         let (world, own) = (self.clone(), service.to_owned());
         environment.add_function("package", move |name: String| world.package(&own, &name));
         environment.add_function("jvm", |memory: String| jvm(&memory));

@@ -28,6 +28,7 @@ pub fn fetch(fetch: &Fetch<'_>) -> Result<()> {
     for (archive, to) in &fetch.package.unpack {
         unpack(&fetch.draft.join(archive), &fetch.draft.join(to))?;
     }
+    fetch.package.remove.iter().try_for_each(|folder| super::remove(&fetch.draft.join(folder)))?;
     fetch.package.executable.iter().try_for_each(|pattern| make_executable(fetch.draft, pattern))
 }
 
