@@ -2,6 +2,7 @@
 //!
 //! It links no engine, so `cargo xtask` uses it to fetch packages before the program itself is built.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,8 +19,9 @@ impl Tell for Lines {
 
 fn run(words: &[String]) -> Result<()> {
     let home = Home::of_user()?;
-    let name = std::env::var("CLUSTER").unwrap_or_else(|_| "default".into());
-    let cluster = Cluster::named(&home, &name)?;
+    // A name, or a folder.
+    let asked = std::env::var("CLUSTER").unwrap_or_else(|_| "default".into());
+    let cluster = if asked.contains('/') { Cluster::at(&home, Path::new(&asked)) } else { Cluster::named(&home, &asked) }?;
     let lines = Lines(Instant::now());
     match words {
         [word, services @ ..] if word == "up" => {

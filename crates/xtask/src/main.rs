@@ -16,7 +16,7 @@ use std::process::ExitCode;
 const HELP: &str = "cargo xtask COMMAND
 
   test [FILTER]     everything that must hold: format, tidy, build, clippy, rustdoc, licences, docs, and all tests on real services
-  services          builds or finds what the tests need: an S3 server, a Python with the readers
+  services          builds or finds what the tests need: an S3 server, a Python with the readers, packages of all services
   tidy [--fix]      the rules that no compiler knows; --fix pins features anew
   deny              licences, banned crates, sources of crates (deny.toml)
   docs [--check]    writes docs/reference and docs/connectors; --check: says what is out of date
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(None),
         ["test", filter] => test::run(Some(filter)),
-        ["services"] => services::run(),
+        ["services"] => services::run().and_then(|()| services::packages()),
         ["tidy"] => tidy::run(false),
         ["tidy", "--fix"] => tidy::run(true),
         ["deny"] => deny::run(),

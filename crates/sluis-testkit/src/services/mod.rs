@@ -2,8 +2,10 @@
 //!
 //! Never skipped: a missing binary is a panic that says which command builds it.
 
+mod cluster;
 mod minio;
 
+pub use cluster::{Running, service};
 pub use minio::MinIo;
 
 use std::io::{Read, Write};
@@ -29,11 +31,14 @@ pub fn python() -> PathBuf {
 }
 
 fn installed(below: &str) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
-    let path = target.join("services").join(below);
+    let path = target().join("services").join(below);
     assert!(path.is_file(), "{} is not there: run `cargo xtask services` once (it builds the services that tests need)", path.display());
     path
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from)
 }
 
 /// A port that nobody listens on at this moment.

@@ -22,6 +22,27 @@ pub fn run() -> Result<(), String> {
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
+/// Does something to development clusters with the example `cluster` of `sluis-dev`, which links no engine.
+///
+/// # Errors
+/// If it does not build or fails.
+pub fn cluster(words: &[&str]) -> Result<(), String> {
+    let mut command = process::cargo();
+    command.args(["run", "--quiet", "--locked", "-p", "sluis-dev", "--example", "cluster", "--"]).args(words);
+    process::run(command.env("CLUSTER", folder("cluster")?))
+}
+
+/// What all services are made of, into the user's cache: Java's, Debian's, Python's and Node's packages, through their own clients.
+///
+/// # Errors
+/// What could not be had, and what to do.
+pub fn packages() -> Result<(), String> {
+    if !process::on_path("mvn") {
+        debian(&["maven", "openjdk-17-jdk-headless"], "no Maven: services on Java are made of its packages")?;
+    }
+    cluster(&["fetch"])
+}
+
 /// `target/services/<below>`.
 fn folder(below: &str) -> Result<PathBuf, String> {
     let folder = process::target().join("services").join(below);

@@ -79,9 +79,14 @@ pub fn run(filter: Option<&str>) -> Result<(), String> {
         Ok((done, _)) => done,
         Err(_) => Err("the step panicked".into()),
     });
+    if built && filter.is_none() {
+        steps.step("packages of services", services::packages);
+    }
     if built {
         let mut counts = programs::Counts::default();
         steps.step("unit and integration tests", || programs::run(found, filter, &mut counts));
+        // Also after a failure: what tests shared goes with them.
+        steps.step("services of the tests end", || services::cluster(&["reset"]));
         if filter.is_none() {
             steps.step("doc tests", || programs::doc_tests(&mut counts));
         }

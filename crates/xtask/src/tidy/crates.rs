@@ -20,7 +20,10 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("sluis-lake", &["sluis-core", "sluis-storage"]),
     ("sluis-connectors", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-lake"]),
     ("sluis-testkit", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-dev"]),
-    ("sluis", &["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-sql", "sluis-lake", "sluis-connectors", "sluis-dev"]),
+    (
+        "sluis",
+        &["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-sql", "sluis-lake", "sluis-connectors", "sluis-dev"],
+    ),
     ("xtask", &[]),
 ];
 /// What only some of ours may depend on directly.
