@@ -125,7 +125,9 @@ pub fn rejects_target(session: &Session, project: &Project, pipeline: &Pipeline)
 }
 
 fn default_rejects(state_dir: &Path, pipeline: &str) -> Value {
-    json!({ "url": state_dir.join("rejects").join(pipeline).display().to_string(), "format": "parquet" })
+    // Small row groups: a file of bad rows only must take no more memory than a good one.
+    let format = json!({ "parquet": { "row_group_size": "16MiB" } });
+    json!({ "url": state_dir.join("rejects").join(pipeline).display().to_string(), "format": format })
 }
 
 /// The columns that a pipeline's format declares.

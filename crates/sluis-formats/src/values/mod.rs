@@ -9,6 +9,8 @@ pub mod numbers;
 pub mod pattern;
 pub mod time;
 
+use std::fmt::Write as _;
+
 use arrow_schema::{DataType, TimeUnit};
 
 pub use pattern::Pattern;
@@ -108,9 +110,9 @@ impl Kind {
                 out.push_str(p.text());
             }
             Kind::Decimal(p, s) => {
-                out.push_str(&format!("decimal({p},{s})"));
+                let _ = write!(out, "decimal({p},{s})");
                 if numbers::decimal(raw, 38, 0, b'.').is_some() || numbers::is_decimal(raw) {
-                    out.push_str(&format!(": at most {} digits before the point and {s} after it", i16::from(*p) - i16::from(*s)));
+                    let _ = write!(out, ": at most {} digits before the point and {s} after it", i16::from(*p) - i16::from(*s));
                 }
             }
             Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64 if numbers::is_integer(raw) => {

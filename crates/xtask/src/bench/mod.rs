@@ -55,6 +55,9 @@ const ALL: [(&str, Work); 7] = [
 /// If something cannot be built, run, or is wrong.
 pub fn run(arguments: &[&str]) -> Result<(), String> {
     let (quick, as_built) = (arguments.contains(&"--quick"), arguments.contains(&"--as-built"));
+    if let Some(unknown) = arguments.iter().find(|a| a.starts_with('-') && !["--quick", "--as-built"].contains(a)) {
+        return Err(format!("no option `{unknown}`; there are --quick and --as-built"));
+    }
     let names: Vec<&str> = arguments.iter().copied().filter(|a| !a.starts_with("--")).collect();
     if let Some(unknown) = names.iter().find(|n| !ALL.iter().any(|(name, _)| name == *n)) {
         let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
@@ -65,7 +68,12 @@ pub fn run(arguments: &[&str]) -> Result<(), String> {
         // The profile as it stands, whatever the inner loop has set.
         let mut build = process::cargo();
         build.env_remove("CARGO_PROFILE_DEV_OPT_LEVEL").args(["build", "--locked", "--bins", "--examples"]);
-        process::run(build.args(["-p", "sluis", "-p", "sluis-engine", "-p", "sluis-formats"]))?;
+        process::run(build.args(["-p", "sluis", "-p", "sluis-engine"]))?;
+        if names.is_empty() || names.contains(&"decode") {
+            // The profile `dev` does not optimise what peers are made of (arrow-csv, arrow-json): there they would look slow.
+            let mut build = process::cargo();
+            process::run(build.args(["build", "--locked", "--profile", "bench", "-p", "sluis-formats", "--example", "decode_speed"]))?;
+        }
     }
     let built = process::target().join("debug");
     let bench = Bench { folder: process::target().join("bench"), python, sluis: built.join("sluis"), quick };

@@ -133,7 +133,7 @@ pub fn epoch(bench: &Bench) -> Result<Table, String> {
 
 /// The decoder and the encoder alone, without files, engine or ledger.
 pub fn decode(bench: &Bench) -> Result<Table, String> {
-    let mut command = Command::new(process::target().join("debug/examples/decode_speed"));
+    let mut command = Command::new(process::target().join("release/examples/decode_speed"));
     let said = process::output(command.arg(if bench.quick { "32" } else { "256" }))?;
     let lines = said.lines().filter_map(|line| {
         let mut cells = line.split('\t').map(str::to_owned);
@@ -141,7 +141,7 @@ pub fn decode(bench: &Bench) -> Result<Table, String> {
     });
     Ok(Table {
         title: "Decoders and encoders alone".into(),
-        about: "`decode_speed`, in memory: bytes of the file by seconds of CPU, and that as a part of the speed of reading the same file from the page cache.".into(),
+        about: "`decode_speed` (profile `bench`: all of it optimised, the peers too), in memory: bytes of the file by seconds of CPU, and that as a part of the speed of reading the same file from the page cache.".into(),
         columns: vec!["", "GB/s per core", "of the read"],
         lines: lines.collect(),
     })
