@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sluis_testkit::services;
 
 use crate::sandbox::Sandbox;
 
@@ -222,4 +224,77 @@ fn a_column_that_is_inferred_takes_the_type_that_the_table_has() {
     sandbox.sluis("run b").expect(0, &[]);
     let said = sandbox.sh("sluis sql --csv 'select zip, size, day from people order by 1'");
     said.expect(0, &["01234,1.5,2024-01-01 00:00:00", "9000,2.0,2024-01-02 00:00:00"]);
+}
+
+/// Files of each epoch, in turn: JSON lines, one file is looked at to infer types.
+const EVOLVING: [(&str, &[&[&str]]); 13] = [
+    ("double_at_first", &[&[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":2.5}"#]]),
+    ("text_at_first", &[&[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":"none"}"#]]),
+    ("text_at_first_for_date", &[&[r#"{"id":1,"n":"2024-01-01"}"#, r#"{"id":2,"n":"soon"}"#]]),
+    ("double", &[&[r#"{"id":1,"n":1}"#], &[r#"{"id":2,"n":2}"#, r#"{"id":3,"n":3.5}"#]]),
+    ("double_in_sample", &[&[r#"{"id":1,"n":1}"#], &[r#"{"id":2,"n":2.5}"#]]),
+    ("text", &[&[r#"{"id":1,"n":1}"#], &[r#"{"id":2,"n":"none"}"#]]),
+    ("double_then_text", &[&[r#"{"id":1,"n":1}"#], &[r#"{"id":2,"n":2.5}"#], &[r#"{"id":3,"n":"x"}"#], &[r#"{"id":4,"n":4}"#]]),
+    ("large_numbers", &[&[r#"{"id":1,"n":9007199254740993}"#], &[r#"{"id":2,"n":2.5}"#]]),
+    ("bool", &[&[r#"{"id":1,"n":true}"#], &[r#"{"id":2,"n":7}"#]]),
+    ("timestamp", &[&[r#"{"id":1,"n":"2024-01-01"}"#], &[r#"{"id":2,"n":"2024-01-02 10:00:00"}"#]]),
+    ("text_for_date", &[&[r#"{"id":1,"n":"2024-01-01"}"#], &[r#"{"id":2,"n":"soon"}"#]]),
+    ("in_struct", &[&[r#"{"id":1,"n":{"a":1}}"#], &[r#"{"id":2,"n":{"a":2.5,"b":"x"}}"#]]),
+    ("in_list", &[&[r#"{"id":1,"n":[1,2]}"#], &[r#"{"id":2,"n":["x"]}"#]]),
+];
+
+/// What `read_rows.py` says.
+fn as_others_read(arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/read_rows.py");
+    let out = Command::new(services::python()).arg(script).args(arguments).output().expect("python starts");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("text")
+}
+
+#[test]
+fn columns_that_evolve_are_whole_for_other_readers() {
+    let sandbox = Sandbox::new();
+    sandbox.file("sluis.yaml", "name: evolving\n");
+    for (name, _) in EVOLVING {
+        let from = format!("from: {{ files: {{ url: in/{name}/ }}, json: {{}} }}\nsettings: {{ sample_files: 1 }}\n");
+        let into = format!("into: {{ table: {{ name: {name} }}, files: {{ url: out/{name}/, format: parquet }} }}\n");
+        sandbox.file(&format!("pipelines/{name}.yaml"), from + &into);
+        std::fs::create_dir_all(sandbox.path(&format!("in/{name}"))).unwrap();
+    }
+    let mut rejected = 0;
+    for epoch in 0..4 {
+        for (name, epochs) in EVOLVING {
+            for (i, line) in epochs.get(epoch).copied().unwrap_or_default().iter().enumerate() {
+                sandbox.file(&format!("in/{name}/{epoch}{i}.json"), format!("{line}\n"));
+            }
+        }
+        for (name, end) in run(&sandbox) {
+            assert_eq!(end["status"], "done", "{name}: {end}");
+            rejected += end["rows"]["rejected"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(rejected, 0);
+    let folders: Vec<String> = EVOLVING.iter().map(|(name, _)| sandbox.path(&format!("out/{name}")).display().to_string()).collect();
+    let catalog = sandbox.path(".sluis/lake/catalog.db").display().to_string();
+    let arguments: Vec<&str> = [catalog.as_str(), "lake"].into_iter().chain(folders.iter().map(String::as_str)).collect();
+    let seen: Value = serde_json::from_str(&as_others_read(&arguments)).unwrap();
+    let mut told = String::new();
+    for ((name, epochs), folder) in EVOLVING.iter().zip(&folders) {
+        for (place, read) in [("table", &seen[name]), ("files", &seen[folder])] {
+            let _ = writeln!(told, "{name} | {place} | {}", read["columns"]["n"].as_str().unwrap_or("-"));
+            let rows = read["rows"].as_array().unwrap();
+            assert_eq!(rows.len(), epochs.iter().map(|e| e.len()).sum::<usize>(), "{name} {place}: {read}");
+            let mut rows: Vec<&Value> = rows.iter().collect();
+            rows.sort_by_key(|r| r["id"].as_i64());
+            rows.iter().for_each(|row| told.push_str(&format!("  {}\n", json!([row["id"], row["n"]]))));
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli/evolving.txt");
+    if std::env::var_os("SLUIS_BLESS").is_some() {
+        std::fs::write(&path, &told).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), told);
+    let history = sandbox.sh("sluis history double_then_text --schema");
+    history.expect(0, &["bigint → double", "double → string"]);
+    sandbox.sluis("ledger fsck").expect(0, &[]);
 }

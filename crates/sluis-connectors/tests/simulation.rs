@@ -127,7 +127,7 @@ impl Target for Table {
         let storage = Arc::new(SimStorage::new(self.storage.clone(), process.clone()));
         let lake = Lake::with(storage, Arc::new(SimCatalog { inner: self.catalog.clone(), process: process.clone() }));
         let clock = Arc::new(self.clock.clone());
-        Arc::new(TableSink::new(lake, PipelineName::new("sim"), name, self.settings(), self.replaces, clock).expect("a table target"))
+        Arc::new(TableSink::new(lake, PipelineName::new("sim"), name, self.settings(), self.replaces, true, clock).expect("a table target"))
     }
 
     fn rows(&self) -> Result<Vec<String>, String> {
@@ -213,6 +213,18 @@ enum To {
 const TABLE: To = To::Table(Mode::Append);
 
 fn world(to: To, shape: Shape, changes: &[Change]) -> World {
+    let (targets, rejects) = targets(to, shape);
+    World::new(shape, targets, rejects, changes)
+}
+
+/// Its values are numbers, until one is not.
+fn world_of_numbers(to: To, shape: Shape, changes: &[Change]) -> World {
+    let (targets, rejects) = targets(to, shape);
+    let files: [(&str, &[&str]); 3] = [("in/a", &["1,10", "oops", "2,20"]), ("in/b", &["4,40"]), ("in/d", &["5,fifty", "8,80"])];
+    World::with_files(shape, targets, rejects, &files, changes)
+}
+
+fn targets(to: To, shape: Shape) -> (Vec<Box<dyn Target>>, Box<dyn Target>) {
     let replaces = shape.on_overwrite == OnOverwrite::Replace;
     let (files, table) = (|| Box::new(Files::new(replaces, &["id", "value"])), |mode| Box::new(Table::new(replaces, mode)));
     let targets: Vec<Box<dyn Target>> = match to {
@@ -220,7 +232,7 @@ fn world(to: To, shape: Shape, changes: &[Change]) -> World {
         To::Table(mode) => vec![table(mode)],
         To::Both => vec![files(), table(Mode::Append)],
     };
-    World::new(shape, targets, Box::new(Files::new(false, &["file", "line"])), changes)
+    (targets, Box::new(Files::new(false, &["file", "line"])))
 }
 
 /// Its rows take places where they may: of one key, and of a part.
@@ -304,4 +316,22 @@ fn sleepers_that_wake_up_where_files_are_replaced() {
     let replace = Shape { on_overwrite: OnOverwrite::Replace, ..one_file_an_epoch() };
     random(1, 150, 20, |c| zombie_run(world(To::Files, replace, &[CHANGES]), Pauses::Effects, c)).clean("files");
     random(1, 40, 20, |c| zombie_run(world(TABLE, replace, &[CHANGES]), Pauses::Effects, c)).clean("table");
+}
+
+#[test]
+fn columns_that_change_their_type_under_crashes() {
+    let two_files = Shape { files_per_epoch: 2, ..one_file_an_epoch() };
+    for (mode, shape) in [(Mode::Append, one_file_an_epoch()), (Mode::Append, two_files), (Mode::Upsert, one_file_an_epoch())] {
+        let runs = every(|c| crash_run(world_of_numbers(To::Table(mode), shape, &[]), Faults::points(2), c)).clean(&format!("{mode:?}"));
+        assert!(runs > 100, "{mode:?}: {runs}");
+    }
+    let runs = every(|c| crash_run(world_of_numbers(TABLE, one_file_an_epoch(), &[]), Faults::everywhere(1), c)).clean("table");
+    assert!(runs > 150, "{runs}");
+}
+
+#[test]
+fn columns_that_change_their_type_in_two_lanes_and_under_sleepers() {
+    let lanes = Shape { lanes: 2, ..one_file_an_epoch() };
+    random(1, 60, 30, |c| crash_run(world_of_numbers(TABLE, lanes, &[COMES]), Faults::everywhere(3), c)).clean("lanes");
+    random(1, 60, 12, |c| zombie_run(world_of_numbers(TABLE, one_file_an_epoch(), &[COMES]), Pauses::Effects, c)).clean("sleepers");
 }

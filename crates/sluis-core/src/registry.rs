@@ -30,6 +30,8 @@ pub struct BuildContext {
     pub clock: Arc<dyn Clock>,
     /// `on_overwrite: replace`: sinks must be able to remove the rows of one source file.
     pub replaces_files: bool,
+    /// `contract: types: evolve`: a target may give a column another type, though it has to write rows again that are there.
+    pub retypes: bool,
     /// A backfill: the source takes what is selected and nothing else, whatever its own first-run policy says. `None`: everything new.
     pub selection: Option<Selection>,
 }

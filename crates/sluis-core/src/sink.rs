@@ -78,12 +78,18 @@ pub struct WriteBatch {
 pub trait Sink: Send + Sync {
     fn name(&self) -> &SinkName;
     fn guarantee(&self) -> Guarantee;
-    /// Creates the target or widens it for `schema` (columns are added, never removed or narrowed). Repeatable. Moves no rows.
+    /// Creates the target or widens it for `schema` (columns are added, never removed or narrowed). Repeatable. Moves no rows: a type that
+    /// rows which are there would have to be written again for is taken with the commit.
     async fn prepare(&self, schema: &SchemaRef) -> Result<()>;
     /// Whether `prepare` could make the target hold these columns; `ErrorKind::Config` if not, as `prepare` would say it. Changes nothing.
     async fn fits(&self, schema: &SchemaRef) -> Result<()> {
         let _ = schema;
         Ok(())
+    }
+    /// What landing rows with these columns would change in the rows that are there, a sentence each, for people. Changes nothing.
+    async fn changes(&self, schema: &SchemaRef) -> Result<Vec<String>> {
+        let _ = schema;
+        Ok(Vec::new())
     }
     /// A writer that stages. Batches may come with growing schemas: the writer widens the target as `prepare` does.
     async fn writer(&self, attempt: &Attempt) -> Result<Box<dyn SinkWriter>>;

@@ -20,6 +20,8 @@ pub enum Event {
     Planned { epoch: Epoch, files: u64, bytes: u64 },
     /// Progress within the epoch, as increments since the last such event. `bytes` as stored at the source.
     Read { epoch: Epoch, files: u64, bytes: u64, rows: u64 },
+    /// So much of what was told as read is read again.
+    Reread { epoch: Epoch, files: u64, bytes: u64, rows: u64 },
     /// Rows that failed an `on_fail: warn` check, per epoch.
     Warned { epoch: Epoch, check: String, rows: u64 },
     /// `staged` is written: from here only forward.

@@ -46,7 +46,7 @@ async fn work(drive: &mut Drive, planned: &Planned) -> Result<(Staged, BTreeMap<
     let job = drive.job.clone();
     let known = drive.engine.ledger.last_schema(&job.pipeline).await?.as_ref().map(schema_from_json).transpose()?;
     let workshop = Arc::new(Workshop::new(job.clone(), drive.engine.observer.clone(), drive.halt.clone()));
-    let mut pinned = pin(drive, &workshop, &planned.splits, known.clone()).await?;
+    let mut pinned = pin(&workshop, &planned.splits, known.clone()).await?;
     let reports = loop {
         prepare(drive, &workshop, &pinned.schema).await?;
         let tasks = tasks(drive, planned, &pinned);
@@ -57,6 +57,7 @@ async fn work(drive: &mut Drive, planned: &Planned) -> Result<(Staged, BTreeMap<
         }
         // Nothing was decided: what was staged is swept with the leftovers of other attempts.
         pinned.widen(&workshop, &reports, &starts).await?;
+        workshop.read_again(&drive.lane.id, planned.epoch);
     };
     let sinks: Vec<_> = job.sinks.iter().map(|s| s.name().clone()).collect();
     let splits = prove(&planned.splits, &reports, &sinks, job.rejects.name())?;

@@ -32,4 +32,4 @@ pub mod task;
 pub use events::{Event, Observer, Silent};
 pub use job::{BudgetCheck, Job, JobSettings, Lane};
 pub use ledger::SqliteLedger;
-pub use run::{Engine, Explanation, Outcome, RunOptions, Stop, Summary};
+pub use run::{Columns, Engine, Explanation, Outcome, RunOptions, Stop, Summary};

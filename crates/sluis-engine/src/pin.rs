@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use sluis_core::columns::{schema_from_json, type_name, widen};
+use sluis_core::columns::{schema_from_json, type_name, unite, widen};
 use sluis_core::{Change, Drift, Error, ErrorKind, FileFormat, OnDrift, RawFile, Result, Split};
 
 use crate::job::Job;
-use crate::run::Drive;
 use crate::task::{Seen, TaskReport, Workshop, input_schema};
 
 /// Fields a nested type may grow to: objects whose keys are data are not to become columns without end.
 const FIELDS: usize = 1000;
+
+/// Files looked at together, where the sample does not have a column that SQL names.
+const LOOKED_AT_ONCE: usize = 64;
 
 /// The schema, and how it came about.
 pub struct Pinned {
@@ -31,15 +33,28 @@ pub struct Pinned {
 ///
 /// # Errors
 /// Those of source and format.
-pub async fn pin(drive: &Drive, workshop: &Workshop, splits: &[Split], known: Option<SchemaRef>) -> Result<Pinned> {
-    let job = &drive.job;
+pub async fn pin(workshop: &Workshop, splits: &[Split], known: Option<SchemaRef>) -> Result<Pinned> {
+    let job = &workshop.job;
     let none = || Arc::new(Schema::empty());
     let Some(format) = &job.format else {
         return Ok(Pinned { schema: known.unwrap_or_else(none), told: BTreeSet::new(), brought: BTreeMap::new() });
     };
-    let sample = sample(drive, splits).await?;
-    let files: Vec<_> = sample.iter().map(|(_, file)| file.clone()).collect();
-    let inferred = infer(format, &files, known.as_ref()).await?;
+    let candidates: Vec<usize> = (0..splits.len()).filter(|i| splits[*i].file.as_ref().is_some_and(|f| f.size > 0)).collect();
+    let wanted = job.settings.sample_files.clamp(1, candidates.len().max(1)).min(candidates.len());
+    // Spread over the epoch: files drift with time. An archive shows as many of its members as there would be files.
+    let (chosen, members) = ((0..wanted).map(|i| candidates[i * candidates.len() / wanted]), job.settings.sample_files.div_ceil(wanted.max(1)));
+    let sample = open(job, splits, chosen, members).await?;
+    let mut inferred = infer(format, &files_of(&sample), known.as_ref()).await?;
+    // SQL may name a column that only other files have.
+    let looked_at: BTreeSet<usize> = sample.iter().map(|(split, _)| *split).collect();
+    let others: Vec<usize> = candidates.into_iter().filter(|i| !looked_at.contains(i)).collect();
+    for some in others.chunks(LOOKED_AT_ONCE) {
+        if planned(workshop, &complete(job, known.as_ref(), &inferred)).await? {
+            break;
+        }
+        let more = open(job, splits, some.iter().copied(), members).await?;
+        inferred = unite(&inferred, &*infer(format, &files_of(&more), known.as_ref()).await?);
+    }
     let schema = complete(job, known.as_ref(), &inferred);
     let mut pinned = Pinned { told: told(job, &schema), schema, brought: BTreeMap::new() };
     pinned.adapt(workshop, known.as_ref()).await?;
@@ -52,23 +67,33 @@ pub async fn pin(drive: &Drive, workshop: &Workshop, splits: &[Split], known: Op
     Ok(pinned)
 }
 
-/// Some files that have bytes, with the numbers of their splits; spread over the epoch: files drift with time.
-async fn sample(drive: &Drive, splits: &[Split]) -> Result<Vec<(usize, Arc<dyn RawFile>)>> {
-    let candidates: Vec<usize> = (0..splits.len()).filter(|i| splits[*i].file.as_ref().is_some_and(|f| f.size > 0)).collect();
-    let wanted = drive.job.settings.sample_files.clamp(1, candidates.len().max(1));
-    // An archive shows as many of its members as there would be files.
-    let members = drive.job.settings.sample_files.div_ceil(wanted);
-    let mut sample = Vec::with_capacity(wanted);
-    for i in 0..wanted.min(candidates.len()) {
-        let split = candidates[i * candidates.len() / wanted];
-        let looked_at = async { drive.job.source.open(&splits[split]).await?.sample(members).await };
+/// Opens files, those that can be, each with the number of its split.
+async fn open(job: &Job, splits: &[Split], which: impl Iterator<Item = usize>, members: usize) -> Result<Vec<(usize, Arc<dyn RawFile>)>> {
+    let mut opened = Vec::new();
+    for split in which {
+        let looked_at = async { job.source.open(&splits[split]).await?.sample(members).await };
         match looked_at.await {
-            Ok(files) => sample.extend(files.into_iter().map(|file| (split, file))),
+            Ok(files) => opened.extend(files.into_iter().map(|file| (split, file))),
             Err(e) if unreadable(&e) => {}
             Err(e) => return Err(e),
         }
     }
-    Ok(sample)
+    Ok(opened)
+}
+
+fn files_of(opened: &[(usize, Arc<dyn RawFile>)]) -> Vec<Arc<dyn RawFile>> {
+    opened.iter().map(|(_, file)| file.clone()).collect()
+}
+
+/// Whether SQL can do with these columns.
+async fn planned(workshop: &Workshop, schema: &SchemaRef) -> Result<bool> {
+    if workshop.job.transform.is_none() {
+        return Ok(true);
+    }
+    match workshop.plan(&input_schema(schema, &workshop.job.added_columns())?).await {
+        Err(e) if e.kind() == ErrorKind::Config => Ok(false),
+        plan => plan.map(|_| true),
+    }
 }
 
 fn unreadable(e: &Error) -> bool {
@@ -218,21 +243,24 @@ impl Pinned {
             return Ok(());
         }
         for (i, _) in &changed {
-            let wider = with_type(&self.schema, *i, wide.field(*i).data_type());
-            self.settle(workshop, *i, wider).await?;
+            self.settle(workshop, *i, wide.field(*i).data_type()).await?;
         }
         Ok(())
     }
 
-    /// Takes a schema that is wider in one column, if it can be done with; else values that need it are told no more.
-    async fn settle(&mut self, workshop: &Workshop, column: usize, wider: SchemaRef) -> Result<bool> {
-        let can = fields_in(wider.field(column).data_type()) <= FIELDS && holds(workshop, &wider).await?;
-        if can {
-            self.schema = wider;
-        } else {
-            self.told.remove(self.schema.field(column).name());
+    /// Takes a wider type for a column, or text, if it can be done with; else values that need it are told no more.
+    async fn settle(&mut self, workshop: &Workshop, column: usize, wide: &DataType) -> Result<bool> {
+        let before = self.schema.field(column).data_type().clone();
+        for to in [wide, &DataType::Utf8].into_iter().filter(|t| **t != before) {
+            let wider = with_type(&self.schema, column, to);
+            if fields_in(to) <= FIELDS && holds(workshop, &wider).await? {
+                tracing::info!(column = self.schema.field(column).name(), from = %type_name(&before), to = %type_name(to), "values need a wider type");
+                self.schema = wider;
+                return Ok(true);
+            }
         }
-        Ok(can)
+        self.told.remove(self.schema.field(column).name());
+        Ok(false)
     }
 
     /// Notes the columns to which this file brought another type than the known one.
@@ -283,9 +311,7 @@ impl Pinned {
                 self.told.remove(&name);
                 continue;
             }
-            tracing::info!(column = name, from = %type_name(before), to = %type_name(&wide), "a value beyond the sample needs a wider type");
-            let wider = with_type(&self.schema, column, &wide);
-            if self.settle(workshop, column, wider).await? {
+            if self.settle(workshop, column, &wide).await? {
                 self.brought.entry(name).or_insert(split);
             }
         }

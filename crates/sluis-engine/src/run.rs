@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
+use sluis_core::columns::schema_from_json;
 use sluis_core::secret::redact;
-use sluis_core::{Clock, Discovery, Epoch, Error, ErrorKind, LedgerStore, Next, Planned, Result, RowCounts, Staged, ValueCounts, decide};
+use sluis_core::{Clock, Discovery, Epoch, Error, ErrorKind, LedgerStore, Next, Planned, Result, RowCounts, Split, Staged, ValueCounts, decide};
 use tokio::sync::watch;
 
 use crate::commit::{acknowledge_rest, clear_up, commit, landed};
-use crate::events::{Event, Observer};
+use crate::events::{Event, Observer, Silent};
 use crate::execute::execute;
 use crate::halt::{Halt, interrupted};
 use crate::job::{Job, Lane};
 use crate::lease::Keeper;
 use crate::ledger::owner::this_process;
+use crate::pin::pin;
 use crate::plan::{Plan, plan};
 use crate::retry::{may_pass, pause};
+use crate::task::{Workshop, input_schema};
 
 /// What driving lanes needs besides the job.
 #[derive(Clone)]
@@ -151,6 +154,40 @@ impl Engine {
             Next::Execute { planned } => Explanation::Execute { planned },
             Next::Commit { planned, staged } => Explanation::Commit { planned, staged },
         })
+    }
+}
+
+/// The columns of what a run would read.
+#[derive(Debug)]
+pub struct Columns {
+    /// As they come in, and as they go on.
+    pub input: SchemaRef,
+    pub output: SchemaRef,
+    /// What landing them changes in rows that are there, a sentence each.
+    pub changes: Vec<String>,
+}
+
+impl Engine {
+    /// The columns that a run would find in these splits, by a sample of them, and what would become of them; `None` if nothing is known.
+    ///
+    /// # Errors
+    /// Those of source, format, SQL and targets.
+    pub async fn columns(&self, job: &Job, splits: &[Split]) -> Result<Option<Columns>> {
+        let known = self.ledger.last_schema(&job.pipeline).await?.as_ref().map(schema_from_json).transpose()?;
+        // Nothing stops it: whoever asks may drop it.
+        let halt = Halt::new(Stop::default(), watch::channel(None).1);
+        let workshop = Workshop::new(Arc::new(job.clone()), Arc::new(Silent), halt);
+        let pinned = pin(&workshop, splits, known).await?;
+        if pinned.schema.fields().is_empty() {
+            return Ok(None);
+        }
+        let input = input_schema(&pinned.schema, &job.added_columns())?;
+        let output = match workshop.plan(&input).await? {
+            Some(plan) => plan.output_schema(),
+            None => input.clone(),
+        };
+        let changes = futures::future::try_join_all(job.sinks.iter().map(|sink| sink.changes(&output))).await?;
+        Ok(Some(Columns { input, output, changes: changes.concat() }))
     }
 }
 

@@ -44,6 +44,7 @@ fn job(folder: &Path, threads: usize, source: Value, format: &str) -> Job {
         lake: json!({}),
         clock: Arc::new(SystemClock),
         replaces_files: false,
+        retypes: false,
         selection: None,
     };
     let registry = sluis_connectors::registry();

@@ -43,6 +43,7 @@ async fn run() {
         comment: None,
         properties: Default::default(),
         replaces: false,
+        retypes: false,
     };
     let clock = Arc::new(FixedClock(chrono::Utc::now()));
     let table = Arc::new(Table::new(lake, PipelineName::new("p"), SinkName::new("table"), settings, clock));

@@ -2,10 +2,10 @@
 //!
 //! The loop: load the table; is the key in it? then done. Else make manifests, manifest list and metadata, write them, swap. Somebody else
 //! was faster: from the start, with a fresh look at the key; nothing is applied blindly.
-//! Deliberately not here: which files leave (`remove`, `upsert`), old snapshots (`expire`).
+//! Deliberately not here: which files leave (`remove`, `upsert`), columns that change their types (`retype`), old snapshots (`expire`).
 //! Guarantees: at most one snapshot per key ever becomes current; what says that it was committed before is proven by the files it holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -24,6 +24,8 @@ use crate::ids::Owner;
 use crate::lake::{Lake, Version};
 use crate::manifest::{self, Item, Made};
 use crate::remove::{self, Gone, Removed};
+use crate::retype::{self, Change};
+use crate::schema::table_columns;
 use crate::table::{Mode, TRIES, Table, build, busy, changed, deletes_old_metadata, encode, metadata_location, next_number};
 use crate::work::hash;
 use crate::{expire, upsert};
@@ -89,6 +91,8 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         return Ok(receipt(json!({ "table": table.name().to_string(), "rows": 0 }), false));
     }
     let print = fingerprint(&files, replaced);
+    // Columns that hold what a narrower type cannot hold exactly.
+    let mut as_text = BTreeSet::new();
     for _ in 0..TRIES {
         let Some(version) = table.lake.load(table.name()).await? else {
             if files.is_empty() {
@@ -106,9 +110,17 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
         crash::point("sink.before_publish")?;
         // What an earlier try left stays to be looked for.
         let sure = table.unsure().insert(key.lane.lane.clone());
-        let plan = plan(table, &version, key, &files, replaced).await?;
+        let change = retype::settle(table, &version, &files, &as_text)?;
+        let at = change.as_ref().map_or(version.as_ref(), |c| &c.version);
+        let plan = match plan(table, at, change.as_ref(), key, &files, replaced).await {
+            Ok(plan) => plan,
+            Err(e) => match change.and_then(|c| c.too_narrow(&e)).filter(|column| as_text.insert(column.clone())) {
+                Some(_) => continue,
+                None => return Err(e),
+            },
+        };
         let written = plan.written.clone();
-        let attempt = make(table, &version, key, plan, &print).await?;
+        let attempt = make(table, at, key, plan, &print).await?;
         let mut writes: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(attempt.made.len());
         for m in &attempt.made {
             writes.push(table.lake.write(&m.location, m.bytes.clone()).boxed());
@@ -128,6 +140,9 @@ pub async fn commit(table: &Table, key: &CommitKey, staged: StagedEpoch<'_>) -> 
             let mut detail = json!({ "table": table.name().to_string(), "snapshot": snapshot, "rows": rows, "files": files.len() });
             if removed.files > 0 {
                 detail["removed"] = json!({ "rows": removed.rows, "files": removed.files });
+            }
+            if let Some(retyped) = change.and_then(|c| c.told()) {
+                detail["retyped"] = retyped;
             }
             return Ok(receipt(detail, false));
         }
@@ -181,7 +196,8 @@ fn another(table: &Table, key: &CommitKey) -> Error {
     .hint("another ledger has driven a pipeline of this name into the table (was the state folder lost or copied?): restore that ledger, give the pipeline another name, or write to a new table")
 }
 
-async fn plan(table: &Table, version: &Version, key: &CommitKey, files: &[Facts], replaced: &[String]) -> Result<Plan> {
+/// What a try adds and removes. `version`: with the columns as they are to be, if there is a `change`.
+async fn plan(table: &Table, version: &Version, change: Option<&Change>, key: &CommitKey, files: &[Facts], replaced: &[String]) -> Result<Plan> {
     let metadata = &version.metadata;
     let mut added = Vec::with_capacity(files.len());
     for f in files {
@@ -190,20 +206,27 @@ async fn plan(table: &Table, version: &Version, key: &CommitKey, files: &[Facts]
         };
         added.push((f.spec, f.data_file(spec, metadata.current_schema())?));
     }
-    if table.settings.mode != Mode::Append || !replaced.is_empty() {
+    if table.settings.mode != Mode::Append || !replaced.is_empty() || change.is_some() {
         let manifests = manifest::current(&table.lake, version).await?;
         if manifests.iter().any(manifest::lists_deletes) {
             return Err(Error::new(ErrorKind::Conflict, format!("table `{}` has delete files, which another engine wrote", table.name()))
                 .hint("let that engine compact the table (rewrite its data files), or write with `mode: append`"));
         }
     }
-    match &table.settings.mode {
-        Mode::Upsert { key: columns } => upsert::plan(table, version, key, columns, files, added).await,
+    let plan = match &table.settings.mode {
+        Mode::Upsert { key: columns } => {
+            let reading = change.map_or_else(|| table_columns(metadata.current_schema()), Change::reading);
+            upsert::plan(table, version, key, columns, files, added, reading).await?
+        }
         mode => {
             let partitions = if *mode == Mode::Replace { remove::partitions(table, version, files).await? } else { Gone::nothing() };
             let gone = partitions.or(remove::origins(table, version, replaced)?);
-            Ok(Plan { added, gone, written: Vec::new() })
+            Plan { added, gone, written: Vec::new() }
         }
+    };
+    match change {
+        Some(change) => change.apply(table, key, plan).await,
+        None => Ok(plan),
     }
 }
 

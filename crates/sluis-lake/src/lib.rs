@@ -9,6 +9,7 @@
 //! | `schema`, `partition` | columns and partition transforms, to and from Arrow |
 //! | `encode`, `facts`, `writer` | rows to data files, with the statistics that readers prune by |
 //! | `manifest`, `commit`, `remove`, `upsert`, `expire` | one snapshot per epoch, by our own metadata and a pointer swap |
+//! | `retype`, `rewrite` | columns that get another type than Iceberg's promotions allow; data files written again |
 //! | `sweep`, `stale`, `ids` | leftovers of attempts that did not win; metadata that nothing names any more; whose files are, by their names |
 //! | `read`, `resolver` | tables as SQL sees them |
 //!
@@ -28,6 +29,8 @@ mod partition;
 mod read;
 mod remove;
 mod resolver;
+mod retype;
+mod rewrite;
 mod schema;
 mod stale;
 mod sweep;

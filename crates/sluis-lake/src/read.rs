@@ -20,7 +20,7 @@ use sluis_core::{Error, ErrorKind, Result};
 use sluis_storage::StorageRef;
 
 use crate::lake::Lake;
-use crate::schema::cast;
+use crate::schema::{cast, convert};
 use crate::work::unfit;
 
 /// Files up to this size are read whole.
@@ -73,8 +73,32 @@ impl AsyncFileReader for Reader {
     }
 }
 
+/// What a wanted field's metadata say of the ids that its column had before, with `,` between them.
+const FORMERLY: &str = "sluis.formerly";
+
 fn id(field: &Field) -> Option<&String> {
     field.metadata().get(PARQUET_FIELD_ID_META_KEY)
+}
+
+/// A field to read that, where a file does not have it, is found by one of these ids, whose values are converted.
+pub fn formerly(field: &Field, ids: &[i32]) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(FORMERLY.to_owned(), ids.iter().map(i32::to_string).collect::<Vec<_>>().join(","));
+    field.clone().with_metadata(metadata)
+}
+
+/// Where the values of a wanted field are, and whether under an id of before.
+fn place(have: &ArrowSchema, wanted: &Field) -> Option<(usize, bool)> {
+    let by = |wanted: &str| have.fields().iter().position(|f| id(f).is_some_and(|id| id == wanted));
+    let formers = wanted.metadata().get(FORMERLY);
+    id(wanted).and_then(|own| by(own)).map(|i| (i, false)).or_else(|| formers.and_then(|ids| ids.split(',').find_map(by)).map(|i| (i, true)))
+}
+
+/// The field ids of a data file's columns.
+pub async fn column_ids(lake: &Lake, file: &FileToRead) -> Result<Vec<i32>> {
+    let reader = Reader { storage: lake.storage().clone(), path: lake.path(&file.location)?, size: file.size, whole: None };
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| damaged(e).context("file", &file.location))?;
+    Ok(builder.schema().fields().iter().filter_map(|f| id(f)?.parse().ok()).collect())
 }
 
 /// Reads columns of a data file. `wanted`: fields with ids.
@@ -91,7 +115,7 @@ pub async fn open(lake: &Lake, file: &FileToRead, wanted: &SchemaRef) -> Result<
             .context("file", &file.location)
             .hint("it was added to the table as it was, by name; let an engine rewrite the table's data files"));
     }
-    let roots = (0..have.fields().len()).filter(|i| wanted.fields().iter().any(|w| id(w).is_some() && id(w) == id(have.field(*i))));
+    let roots: Vec<usize> = wanted.fields().iter().filter_map(|w| place(&have, w)).map(|(i, _)| i).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let stream = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(&failed)?;
     let wanted = wanted.clone();
@@ -100,12 +124,10 @@ pub async fn open(lake: &Lake, file: &FileToRead, wanted: &SchemaRef) -> Result<
 
 /// By field id; nulls for what the file lacks.
 fn fit(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
-    let columns = wanted.fields().iter().map(|w| {
-        let at = batch.schema_ref().fields().iter().position(|f| id(f).is_some() && id(f) == id(w));
-        match at {
-            Some(i) => cast(batch.column(i), w.data_type()).map_err(|e| e.context("column", w.name())),
-            None => Ok(new_null_array(w.data_type(), batch.num_rows())),
-        }
+    let columns = wanted.fields().iter().map(|w| match place(batch.schema_ref(), w) {
+        Some((i, false)) => cast(batch.column(i), w.data_type()).map_err(|e| e.context("column", w.name())),
+        Some((i, true)) => convert(batch.column(i), w.data_type()).map_err(|e| e.context("column", w.name())),
+        None => Ok(new_null_array(w.data_type(), batch.num_rows())),
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     // A column that was made NOT NULL later is still read from older files.

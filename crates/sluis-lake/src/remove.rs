@@ -28,6 +28,10 @@ impl Gone {
     pub fn if_so(test: impl Fn(&DataFile, i32) -> bool + Send + Sync + 'static) -> Gone {
         Gone(Some(Arc::new(test)))
     }
+    /// Whether a data file leaves.
+    pub fn says(&self, file: &DataFile, spec: i32) -> bool {
+        self.0.as_ref().is_some_and(|test| test(file, spec))
+    }
     /// What either says.
     pub fn or(self, other: Gone) -> Gone {
         match (self.0, other.0) {
@@ -94,7 +98,7 @@ pub fn origins(table: &Table, version: &Version, replaced: &[String]) -> Result<
 }
 
 /// The mark of the source file in a data file's name.
-fn mark(path: &str) -> Option<&str> {
+pub fn mark(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next()?.strip_suffix(".parquet")?;
     name.rsplit('-').next().filter(|m| m.len() == 33 && m.starts_with('o'))
 }

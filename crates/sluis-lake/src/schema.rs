@@ -1,13 +1,14 @@
 //! Columns: Arrow types to Iceberg's and back, tables that grow, batches that fit them.
 //!
 //! Tables only widen: columns are added (optional), `int` becomes `bigint`, `float` becomes `double`, decimals get more digits. Field ids stay.
-//! Deliberately not here: metadata. Guarantees: a cast loses nothing, but for digits beyond the microsecond; what does not fit is an error
+//! Deliberately not here: metadata, columns that get another type with another id (`retype`). Guarantees: a cast loses nothing, but for digits beyond the microsecond; what does not fit is an error
 //! that names column and types.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
@@ -49,7 +50,7 @@ fn list_item(t: &DataType) -> Option<&FieldRef> {
 }
 
 /// A new type, with fresh ids for its parts.
-fn fresh(t: &DataType, last: &mut i32) -> Result<Type, String> {
+pub fn fresh(t: &DataType, last: &mut i32) -> Result<Type, String> {
     if let Some(p) = primitive(t) {
         return Ok(Type::Primitive(p));
     }
@@ -107,6 +108,11 @@ fn widened(have: &Type, come: &DataType, last: &mut i32) -> Result<Type, String>
             Ok(Type::Map(MapType::new(map.key_field.clone(), value.into())))
         }
     }
+}
+
+/// Whether a column takes values of a type as it is, or widened in place.
+pub fn accepts(have: &NestedField, come: &DataType) -> bool {
+    widened(&have.field_type, come, &mut 0).is_ok()
 }
 
 fn widened_primitive(have: &P, come: &P) -> Option<P> {
@@ -212,7 +218,8 @@ pub fn sql_name(t: &Type) -> String {
     type_name(&arrow_type(t, false))
 }
 
-fn arrow_type(t: &Type, ids: bool) -> DataType {
+/// The Arrow type, as SQL sees it or (`ids`) as data files hold it.
+pub fn arrow_type(t: &Type, ids: bool) -> DataType {
     match t {
         Type::Primitive(p) => match p {
             P::Boolean => DataType::Boolean,
@@ -319,6 +326,24 @@ pub fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     }
 }
 
+/// An array of a column that had another field id, as the type of the one that takes its place: nested parts by name.
+///
+/// # Errors
+/// `ErrorKind::Data`: a value that the type cannot hold exactly.
+pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    cast(&cast(array, &without_ids(array.data_type()))?, to)
+}
+
+fn without_ids(t: &DataType) -> DataType {
+    let plain = |f: &FieldRef| Arc::new(Field::new(f.name(), without_ids(f.data_type()), f.is_nullable()));
+    match t {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::List(item) => DataType::List(plain(item)),
+        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
 /// Where a field is among others: by field id if both have one, else by name.
 fn position(fields: &Fields, wanted: &Field) -> Option<usize> {
     let id = |f: &Field| f.metadata().get(PARQUET_FIELD_ID_META_KEY).cloned();
@@ -328,9 +353,16 @@ fn position(fields: &Fields, wanted: &Field) -> Option<usize> {
 
 fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(array, to, &options).map_err(|e| {
-        Error::new(ErrorKind::Data, format!("a value of type {} does not fit {}", type_name(array.data_type()), type_name(to))).source(e)
-    })
+    let unfit = || Error::new(ErrorKind::Data, format!("a value of type {} does not fit {}", type_name(array.data_type()), type_name(to)));
+    let out = cast_with_options(array, to, &options).map_err(|e| unfit().source(e))?;
+    if let (DataType::Int64, DataType::Float64) = (array.data_type(), to) {
+        // Beyond 2^53 a double has not every whole number.
+        let exact = |(i, f): (Option<i64>, Option<f64>)| i.zip(f).is_none_or(|(i, f)| f as i128 == i128::from(i));
+        if !array.as_primitive::<Int64Type>().iter().zip(out.as_primitive::<Float64Type>().iter()).all(exact) {
+            return Err(unfit());
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]

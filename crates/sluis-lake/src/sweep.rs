@@ -17,6 +17,7 @@ use sluis_core::{CommitKey, Committable, Result, crash};
 use crate::commit::{ancestors, epoch_in, property as commit_property};
 use crate::facts::Facts;
 use crate::lake::Version;
+use crate::retype::Lineage;
 use crate::table::{EPOCHS_PER_FOLDER, Mode, NO_LANE, Table};
 use crate::work::hash;
 use crate::{manifest, stale};
@@ -105,9 +106,10 @@ async fn data(table: &Table, version: &Version, up_to: &CommitKey, from: &Swept,
         let (found, _) = storage.list_folder(&folder).await?;
         there.extend(found.into_iter().filter_map(|entry| Found::of(entry.path)).filter(|f| f.epoch <= up_to.epoch.0));
     }
+    let written_again = matches!(table.settings.mode, Mode::Upsert { .. }) || !Lineage::of(&version.metadata).is_empty();
     let after = match seal(there.iter(), from.epoch) {
-        seen if from.seal == Some(seen) && matches!(table.settings.mode, Mode::Upsert { .. }) => {
-            // Where rows are replaced by key, a staged file may have been written again by its commit; it goes with the next epoch.
+        seen if from.seal == Some(seen) && written_again => {
+            // A staged file may have been written again by its commit; it goes with the next epoch.
             from.epoch.saturating_sub(1)
         }
         seen if from.seal == Some(seen) => from.epoch,

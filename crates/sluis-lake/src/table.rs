@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use chrono::{DateTime, Utc};
-use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, Transform};
+use iceberg::spec::{FormatVersion, Schema, SchemaRef as TableSchemaRef, SortOrder, TableMetadata, TableMetadataBuilder, Transform};
 use parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sluis_core::{Attempt, Clock, CommitKey, Committable, Error, ErrorKind, PipelineName, Receipt, Result, SinkName, SinkWriter, StagedEpoch};
@@ -20,7 +20,7 @@ use crate::partition::{self, Term};
 use crate::sweep::Swept;
 use crate::work::{broken, hash};
 use crate::writer::{Limits, TableWriter};
-use crate::{commit, schema, sweep};
+use crate::{commit, retype, schema, sweep};
 
 /// Epochs whose data files share a folder: what a sweep lists.
 pub(crate) const EPOCHS_PER_FOLDER: u64 = 64;
@@ -91,6 +91,15 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
     /// Keep the rows of each source file apart, so that a commit can remove them.
     pub replaces: bool,
+    /// Columns may change their types where that means to write data files again.
+    pub retypes: bool,
+}
+
+/// A table that is ready for rows.
+pub(crate) struct Prepared {
+    pub version: Arc<Version>,
+    /// The columns that files are staged with: the table's, but for those that get another type with the commit.
+    pub schema: TableSchemaRef,
 }
 
 /// A table that a pipeline writes to.
@@ -124,28 +133,36 @@ impl Table {
         &self.settings.name
     }
 
-    async fn prepared(&self, columns: &SchemaRef) -> Result<Arc<Version>> {
+    async fn prepared(&self, columns: &SchemaRef) -> Result<Prepared> {
         let name = self.name().to_string();
         for _ in 0..TRIES {
             let Some(version) = self.lake.load(self.name()).await? else {
-                if let Some(made) = self.create(columns).await? {
-                    return Ok(made);
+                if let Some(version) = self.create(columns).await? {
+                    return Ok(Prepared { schema: version.metadata.current_schema().clone(), version });
                 }
                 continue;
             };
             version.writable()?;
             let metadata = &version.metadata;
             self.same_partitions(metadata)?;
-            let grown = schema::evolved(&name, metadata.current_schema(), metadata.last_column_id(), columns)?;
-            let Some(grown) = grown else {
-                self.has_key(metadata.current_schema())?;
-                return Ok(version);
-            };
-            self.has_key(&grown)?;
-            let built = TableMetadataBuilder::new_from_metadata(metadata.as_ref().clone(), Some(version.location.clone()))
-                .add_current_schema(grown)
-                .and_then(TableMetadataBuilder::build)
-                .map_err(|e| Error::config(format!("table `{name}` cannot take the new columns: {}", e.message())).source(e))?;
+            let (rest, mut drafts) = retype::drafts(self, metadata, columns);
+            let grown = schema::evolved(&name, metadata.current_schema(), metadata.last_column_id(), &rest)?;
+            let now = grown.as_ref().unwrap_or(metadata.current_schema());
+            self.has_key(now)?;
+            let last = metadata.last_column_id().max(now.highest_field_id());
+            let (draft, says) = retype::draft(now, last, &mut drafts)?;
+            if grown.is_none() && says.is_empty() {
+                return Ok(Prepared { schema: retype::staged_with(metadata.current_schema(), &drafts)?, version });
+            }
+            let mut builder = TableMetadataBuilder::new_from_metadata(metadata.as_ref().clone(), Some(version.location.clone()));
+            let drafted = !says.is_empty();
+            if let Some(grown) = grown {
+                builder = builder.add_current_schema(grown).map_err(|e| self.unfit(e))?;
+            }
+            if drafted {
+                builder = builder.add_schema(draft).and_then(|b| b.set_properties(says)).map_err(|e| self.unfit(e))?;
+            }
+            let built = builder.build().map_err(|e| self.unfit(e))?;
             let id = Owner::preparing(self).id(0);
             let next = Version {
                 name: self.name().clone(),
@@ -161,15 +178,19 @@ impl Table {
                 if !commit::forget_metadata(&self.lake, &next.metadata, &built.expired_metadata_logs).await {
                     self.unsure().insert(NO_LANE.to_owned());
                 }
-                return Ok(next);
+                return Ok(Prepared { schema: retype::staged_with(next.metadata.current_schema(), &drafts)?, version: next });
             }
             self.lake.storage().delete(&self.lake.path(&next.location)?).await?;
         }
         Err(busy(self.name()))
     }
 
-    /// Creates the table, or widens it for `columns`. Gives the version that holds them.
-    pub(crate) async fn prepare(&self, columns: &SchemaRef) -> Result<Arc<Version>> {
+    fn unfit(&self, e: iceberg::Error) -> Error {
+        Error::config(format!("table `{}` cannot take the new columns: {}", self.name(), e.message())).source(e)
+    }
+
+    /// Creates the table, or widens it for `columns`.
+    pub(crate) async fn prepare(&self, columns: &SchemaRef) -> Result<Prepared> {
         let prepared = self.prepared(columns).await;
         if prepared.is_err() {
             self.unsure().insert(NO_LANE.to_owned());
@@ -187,6 +208,7 @@ impl Table {
             (DELETE_AFTER_COMMIT.to_owned(), "true".to_owned()),
             ("write.parquet.compression-codec".to_owned(), self.settings.compression.name().to_owned()),
             ("write.target-file-size-bytes".to_owned(), self.settings.target_bytes.to_string()),
+            (retype::CREATED_BY.to_owned(), self.pipeline.to_string()),
         ]);
         properties.extend(self.settings.comment.iter().map(|c| ("comment".to_owned(), c.clone())));
         properties.extend(self.settings.properties.clone());
@@ -275,10 +297,22 @@ impl Table {
             return partition::spec(&self.settings.partition_by, &schema).map(|_| ());
         };
         let metadata = &version.metadata;
-        match schema::evolved(&name, metadata.current_schema(), metadata.last_column_id(), columns)? {
-            Some(grown) => self.has_key(&grown),
-            None => self.has_key(metadata.current_schema()),
+        let (rest, drafts) = retype::drafts(self, metadata, columns);
+        match schema::evolved(&name, metadata.current_schema(), metadata.last_column_id(), &rest)? {
+            Some(grown) => self.has_key(&grown)?,
+            None => self.has_key(metadata.current_schema())?,
         }
+        retype::possible(self, &version, &drafts).await
+    }
+
+    /// What landing rows with these columns would change in those that are there, a sentence each. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of catalog and storage.
+    pub async fn changes(&self, columns: &SchemaRef) -> Result<Vec<String>> {
+        let Some(version) = self.lake.load(self.name()).await? else { return Ok(Vec::new()) };
+        let (_, drafts) = retype::drafts(self, &version.metadata, columns);
+        Ok(retype::sentences(self, &drafts))
     }
 
     /// Makes an epoch visible, once.

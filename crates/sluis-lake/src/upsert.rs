@@ -8,24 +8,22 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
 use futures::TryStreamExt;
-use iceberg::spec::{DataFile, Datum, PrimitiveType, Schema, Struct, Type};
+use iceberg::spec::{DataFile, Datum, PrimitiveType, Struct, Type};
 use sluis_core::{CommitKey, Error, Result};
-use uuid::Uuid;
 
 use crate::commit::Plan;
 use crate::facts::Facts;
-use crate::ids::Owner;
 use crate::lake::Version;
 use crate::manifest;
 use crate::read::{self, FileToRead};
 use crate::remove::Gone;
+use crate::rewrite::{Rewriter, to_read};
 use crate::schema::table_columns;
 use crate::table::Table;
 use crate::work::unfit;
-use crate::writer::Output;
 
 /// Whether equality of values of a type is not what people think.
 pub fn inexact(t: &Type) -> bool {
@@ -107,17 +105,12 @@ type Last = HashMap<Box<[u8]>, (u32, u32)>;
 
 struct Work<'a> {
     table: &'a Table,
-    version: &'a Version,
     columns: &'a [String],
     key_fields: SchemaRef,
-    all_fields: SchemaRef,
-    folder: String,
-    epoch: u64,
-    id: Uuid,
-    written: Vec<String>,
+    rewriter: Rewriter<'a>,
 }
 
-/// What an upsert adds and removes.
+/// What an upsert adds and removes. `reading`: the table's columns, as they are found in its files.
 pub async fn plan(
     table: &Table,
     version: &Version,
@@ -125,20 +118,12 @@ pub async fn plan(
     columns: &[String],
     files: &[Facts],
     added: Vec<(i32, DataFile)>,
+    reading: SchemaRef,
 ) -> Result<Plan> {
     let all = table_columns(version.metadata.current_schema());
     let indices = columns.iter().map(|c| all.index_of(c).map_err(unfit)).collect::<Result<Vec<_>>>()?;
-    let mut work = Work {
-        table,
-        version,
-        columns,
-        key_fields: Arc::new(all.project(&indices).map_err(unfit)?),
-        all_fields: all,
-        folder: table.data_folder(version, &key.lane.lane, key.epoch.0),
-        epoch: key.epoch.0,
-        id: Owner::of(key, version.metadata.uuid()).id(key.epoch.0),
-        written: Vec::new(),
-    };
+    let key_fields = Arc::new(all.project(&indices).map_err(unfit)?);
+    let mut work = Work { table, columns, key_fields, rewriter: Rewriter::new(table, version, key, reading, all) };
     let last = work.last_rows(files).await?;
     let mut out = work.without_earlier(files, &added, &last).await?;
     let mut gone: HashSet<String> = HashSet::new();
@@ -155,7 +140,7 @@ pub async fn plan(
             }
         }
     }
-    Ok(Plan { added: out, gone: Gone::if_so(move |file, _| gone.contains(file.file_path())), written: work.written })
+    Ok(Plan { added: out, gone: Gone::if_so(move |file, _| gone.contains(file.file_path())), written: work.rewriter.written })
 }
 
 impl Work<'_> {
@@ -220,41 +205,8 @@ impl Work<'_> {
         if !stays.contains(&true) {
             return Ok(None);
         }
-        let metadata = &self.version.metadata;
-        let schema: &Schema = metadata.current_schema();
-        let spec = metadata.partition_spec_by_id(spec).ok_or_else(|| Error::internal("a data file's partition spec is gone"))?;
-        let number = self.written.len() as u32;
-        let path = format!("{}/{:010}-k{}-00000-{number:05}.parquet", self.folder, self.epoch, self.id.simple());
-        let identity = Facts {
-            table: metadata.uuid().to_string(),
-            path: path.clone(),
-            rows: 0,
-            size: 0,
-            order: (0, number),
-            spec: spec.spec_id(),
-            partition: Facts::partition_text(file.partition(), spec, schema)?,
-            columns: Default::default(),
-            splits: Vec::new(),
-        };
-        self.written.push(path);
-        let mut output = Output::begin(self.table, &self.all_fields, identity).await?;
-        let mut batches = read::open(&self.table.lake, &to_read(file), &self.all_fields).await?;
-        let mut at = 0;
-        while let Some(batch) = batches.try_next().await? {
-            let mask = stays.get(at..at + batch.num_rows()).ok_or_else(|| Error::internal("a data file has more rows than its keys"))?;
-            at += batch.num_rows();
-            let kept = arrow_select::filter::filter_record_batch(&batch, &BooleanArray::from(mask.to_vec())).map_err(unfit)?;
-            if kept.num_rows() > 0 {
-                output = output.write(kept).await?;
-            }
-        }
-        let facts = output.finish(self.version).await?;
-        facts.data_file(spec, schema).map(Some)
+        self.rewriter.again(file, spec, Some(stays)).await.map(Some)
     }
-}
-
-fn to_read(file: &DataFile) -> FileToRead {
-    FileToRead { location: file.file_path().to_owned(), size: file.file_size_in_bytes() }
 }
 
 /// What is known of the new keys without reading: their bounds, and their partitions where these follow from the key.

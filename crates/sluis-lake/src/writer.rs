@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use iceberg::spec::Struct;
+use iceberg::spec::{Schema, Struct};
 use sluis_core::{Attempt, Committable, Error, Result, SinkWriter, WriteBatch};
 use sluis_storage::StagedWriter;
 
@@ -23,7 +23,7 @@ use crate::facts::Facts;
 use crate::lake::Version;
 use crate::partition::{Portion, divide};
 use crate::schema;
-use crate::table::{Mode, Table};
+use crate::table::{Mode, Prepared, Table};
 use crate::upsert::{Keys, Repeats, partition_follows};
 use crate::work::blocking;
 
@@ -91,12 +91,12 @@ impl Output {
     }
 
     /// Ends the file; durable when it returns.
-    pub async fn finish(self, version: &Version) -> Result<Facts> {
+    pub async fn finish(self, schema: &Schema) -> Result<Facts> {
         let Output { encoder, mut staged, mut pending, identity, .. } = self;
         let (finished, pending) = blocking(move || encoder.finish(&mut pending).map(|finished| (finished, pending))).await??;
         staged.write(Bytes::from(pending)).await?;
         let file = staged.finish().await?;
-        let facts = Facts::gather(identity, &finished, version.metadata.current_schema());
+        let facts = Facts::gather(identity, &finished, schema);
         Ok(Facts { size: file.size, ..facts })
     }
 }
@@ -107,6 +107,8 @@ pub struct TableWriter {
     attempt: Attempt,
     /// As of the last batch with new columns.
     version: Option<Arc<Version>>,
+    /// The table's columns that files are staged with.
+    schema: Option<Arc<Schema>>,
     /// The columns of the batches so far, for which the table was widened.
     seen: Option<SchemaRef>,
     names: BTreeSet<String>,
@@ -126,6 +128,7 @@ impl TableWriter {
             table,
             attempt,
             version: None,
+            schema: None,
             seen: None,
             names: BTreeSet::new(),
             columns: Arc::new(ArrowSchema::empty()),
@@ -145,14 +148,15 @@ impl TableWriter {
         {
             return Ok(version.clone());
         }
-        let version = self.table.prepare(batch).await?;
+        let Prepared { version, schema } = self.table.prepare(batch).await?;
         self.names.extend(batch.fields().iter().map(|f| f.name().clone()));
         let all = ArrowSchema::new(self.names.iter().map(|n| arrow_schema::Field::new(n, arrow_schema::DataType::Null, true)).collect::<Vec<_>>());
-        let columns = schema::file_columns(version.metadata.current_schema(), &all);
+        let columns = schema::file_columns(&schema, &all);
         if columns != self.columns {
             self.close_all().await?;
             self.columns = columns;
         }
+        self.schema = Some(schema);
         let spec = version.metadata.default_partition_spec_id();
         if self.version.as_ref().is_some_and(|before| before.metadata.default_partition_spec_id() != spec) {
             self.close_all().await?;
@@ -213,10 +217,10 @@ impl TableWriter {
     }
 
     async fn end(&mut self, files: Vec<Output>) -> Result<()> {
-        let Some(version) = self.version.clone().filter(|_| !files.is_empty()) else { return Ok(()) };
+        let Some(schema) = self.schema.clone().filter(|_| !files.is_empty()) else { return Ok(()) };
         let mut endings: Vec<BoxFuture<'_, Result<Facts>>> = Vec::with_capacity(files.len());
         for file in files {
-            endings.push(file.finish(&version).boxed());
+            endings.push(file.finish(&schema).boxed());
         }
         let ended: Vec<Facts> = stream::iter(endings).buffered(AT_ONCE).try_collect().await?;
         for facts in ended {

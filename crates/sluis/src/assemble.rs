@@ -9,7 +9,7 @@ use arrow_schema::{Schema, SchemaRef};
 use serde_json::{Value, json};
 use sluis_config::spec::OnCorrupt;
 use sluis_config::{Budget, Pipeline, Project, Target};
-use sluis_core::{BuildContext, Result, RowCounts, Sink, SinkName, Source, TableResolver};
+use sluis_core::{BuildContext, OnDrift, Result, RowCounts, Sink, SinkName, Source, TableResolver};
 use sluis_engine::{BudgetCheck, Job, JobSettings};
 
 use crate::print::count;
@@ -41,6 +41,7 @@ impl Parts {
             lake: resolved.lake.clone(),
             clock: session.clock.clone(),
             replaces_files: pipeline.replaces_files(),
+            retypes: pipeline.contract.types == OnDrift::Evolve,
             selection: None,
         };
         Ok(Parts { pipeline, project: resolved, context })

@@ -129,6 +129,13 @@ impl Observer for Bars {
                     at.bar.set_message(format!("{} of {} files, {} rows", print::count(at.files), print::count(at.of), print::count(at.rows)));
                 }
             }
+            Event::Reread { files, bytes, rows, .. } => {
+                if let Some(at) = self.lanes().get_mut(lane) {
+                    at.files = at.files.saturating_sub(*files);
+                    at.rows = at.rows.saturating_sub(*rows);
+                    at.bar.set_position(at.bar.position().saturating_sub(*bytes));
+                }
+            }
             Event::Staged { .. } => {
                 if let Some(at) = self.lanes().get(lane) {
                     at.bar.set_message(format!("{} rows, committing", print::count(at.rows)));

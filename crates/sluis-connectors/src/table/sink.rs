@@ -33,14 +33,22 @@ impl TableSink {
             Error::config(all.join("; ")).context("target", name)
         })?;
         let lake = Lake::open(&context.lake, &context.connections, &context.project_dir, &context.state_dir)?;
-        Self::new(lake, context.pipeline.clone(), name, settings, context.replaces_files, context.clock.clone())
+        Self::new(lake, context.pipeline.clone(), name, settings, context.replaces_files, context.retypes, context.clock.clone())
     }
 
-    /// On a lake that is open already.
+    /// On a lake that is open already. `replaces`: rows of source files may leave; `retypes`: columns may change their types.
     ///
     /// # Errors
     /// `ErrorKind::Config`: `mode: upsert` where source files may be replaced.
-    pub fn new(lake: Lake, pipeline: PipelineName, name: &SinkName, settings: TableSettings, replaces: bool, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn new(
+        lake: Lake,
+        pipeline: PipelineName,
+        name: &SinkName,
+        settings: TableSettings,
+        replaces: bool,
+        retypes: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         if replaces && matches!(settings.mode, Mode::Upsert { .. }) {
             return Err(Error::config("`on_overwrite: replace` takes rows away by the file they came from, `mode: upsert` by their key: not both")
                 .context("target", name)
@@ -56,6 +64,7 @@ impl TableSink {
             comment: settings.comment,
             properties: settings.properties,
             replaces,
+            retypes,
         };
         let table = Arc::new(Table::new(lake, pipeline, name.clone(), settings, clock));
         Ok(Self { name: name.clone(), table, replaces, mode })
@@ -94,6 +103,10 @@ impl Sink for TableSink {
 
     async fn fits(&self, schema: &SchemaRef) -> Result<()> {
         self.table.fits(schema).await.map_err(|e| self.in_target(e))
+    }
+
+    async fn changes(&self, schema: &SchemaRef) -> Result<Vec<String>> {
+        self.table.changes(schema).await.map_err(|e| self.in_target(e))
     }
 
     async fn writer(&self, attempt: &Attempt) -> Result<Box<dyn SinkWriter>> {

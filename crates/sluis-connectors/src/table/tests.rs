@@ -40,7 +40,7 @@ impl World {
     fn sink(&self) -> TableSink {
         let settings = TableSettings::parse(&self.config).unwrap();
         let clock = Arc::new(FixedClock(chrono::DateTime::UNIX_EPOCH));
-        TableSink::new(self.lake(), PipelineName::new("p"), &SinkName::new("table"), settings, self.replaces, clock).unwrap()
+        TableSink::new(self.lake(), PipelineName::new("p"), &SinkName::new("table"), settings, self.replaces, false, clock).unwrap()
     }
     async fn ids(&self) -> Vec<i64> {
         let Some(source) = self.lake().resolver().resolve(&["t".into()]).await.unwrap() else { return vec![] };
@@ -137,7 +137,7 @@ fn replacing_files_and_upserting_exclude_each_other() {
     let w = World::local(json!({ "name": "t", "mode": "upsert", "key": ["id"] }), true);
     let settings = TableSettings::parse(&w.config).unwrap();
     let clock = Arc::new(FixedClock(chrono::DateTime::UNIX_EPOCH));
-    let e = TableSink::new(w.lake(), PipelineName::new("p"), &SinkName::new("table"), settings, true, clock).err().unwrap();
+    let e = TableSink::new(w.lake(), PipelineName::new("p"), &SinkName::new("table"), settings, true, false, clock).err().unwrap();
     assert_eq!(e.kind(), ErrorKind::Config);
     assert!(e.hint_text().unwrap().contains("on_overwrite: append"));
 }

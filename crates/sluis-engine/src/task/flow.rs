@@ -25,6 +25,7 @@ use super::apart::begin;
 use super::coalesce::{Coalescer, Joined};
 use super::columns::{Columns, Expanded, LINE};
 use super::contract::{Kept, apply, frozen_type};
+use super::progress::Told;
 use super::read::{Piece, Reader, Reading};
 use super::rejects::Rejects;
 use super::seen::{Seen, Watch};
@@ -86,6 +87,7 @@ pub struct Flow<'a> {
     meter: Arc<AtomicU64>,
     /// Not told yet.
     progress: (u64, u64),
+    told: Arc<Told>,
 }
 
 impl<'a> Flow<'a> {
@@ -96,6 +98,7 @@ impl<'a> Flow<'a> {
         splits: &'a Arc<Vec<Split>>,
         attempt: Attempt,
         known: &Known,
+        told: Arc<Told>,
     ) -> Result<TaskReport, Fault> {
         let job = &workshop.job;
         let constant_columns = job.added_columns();
@@ -150,6 +153,7 @@ impl<'a> Flow<'a> {
             learned: Learned::new(),
             meter,
             progress: (0, 0),
+            told,
         };
         let id = attempt.id.clone();
         let staging = begin(spec.threads > 1, stage(job.clone(), attempt, from));
@@ -512,6 +516,7 @@ impl<'a> Flow<'a> {
         let (files, rows) = std::mem::take(&mut self.progress);
         let bytes = self.meter.swap(0, Ordering::Relaxed);
         if files + rows + bytes > 0 {
+            self.told.add((files, bytes, rows));
             self.workshop.observer.event(&self.spec.lane, Event::Read { epoch: self.spec.epoch, files, bytes, rows });
         }
     }

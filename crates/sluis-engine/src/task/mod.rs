@@ -11,6 +11,7 @@
 //! | `flow` | the course of rows through the task, and their counts |
 //! | `rejects` | rejected rows as a batch |
 //! | `stage` | the writers |
+//! | `progress` | how much was told as read |
 //! | `apart` | work on another thread, or here |
 //!
 //! Deliberately not here: which splits, what becomes of the report. Guarantees: file order, whatever the number of threads; bounded memory;
@@ -21,6 +22,7 @@ mod coalesce;
 mod columns;
 mod contract;
 mod flow;
+mod progress;
 mod read;
 mod rejects;
 mod seen;
@@ -32,9 +34,9 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, SchemaRef};
 use sluis_core::columns::schema_from_json;
-use sluis_core::{Attempt, Error, Outcome, Result, TransformPlan};
+use sluis_core::{Attempt, Epoch, Error, LaneId, Outcome, Result, TransformPlan};
 
-use crate::events::Observer;
+use crate::events::{Event, Observer};
 use crate::halt::Halt;
 use crate::job::Job;
 
@@ -43,6 +45,7 @@ pub use seen::{Seen, SeenValues};
 pub use spec::{TaskReport, TaskSpec, Wider};
 
 use flow::Flow;
+use progress::Told;
 
 /// What tasks of one epoch share in one process.
 pub struct Workshop {
@@ -51,11 +54,26 @@ pub struct Workshop {
     pub(crate) halt: Halt,
     /// Plans of this epoch, by input schema.
     plans: tokio::sync::Mutex<Vec<(SchemaRef, Arc<dyn TransformPlan>)>>,
+    /// Of attempts that came to a report.
+    told: Told,
 }
 
 impl Workshop {
     pub(crate) fn new(job: Arc<Job>, observer: Arc<dyn Observer>, halt: Halt) -> Self {
-        Self { job, observer, halt, plans: tokio::sync::Mutex::default() }
+        Self { job, observer, halt, plans: tokio::sync::Mutex::default(), told: Told::default() }
+    }
+
+    /// All tasks of the epoch begin again.
+    pub(crate) fn read_again(&self, lane: &LaneId, epoch: Epoch) {
+        self.tell_again(&self.told, lane, epoch);
+    }
+
+    /// What was told is read again.
+    fn tell_again(&self, told: &Told, lane: &LaneId, epoch: Epoch) {
+        let (files, bytes, rows) = told.take();
+        if files + bytes + rows > 0 {
+            self.observer.event(lane, Event::Reread { epoch, files, bytes, rows });
+        }
     }
 
     /// The plan for batches of `input`; `None` if rows go on as they are.
@@ -118,7 +136,15 @@ pub async fn run_task(workshop: &Arc<Workshop>, spec: &TaskSpec) -> Result<TaskR
     loop {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let attempt = Attempt { lane: spec.lane.clone(), epoch: spec.epoch, task: spec.task, id };
-        match Flow::run(workshop, spec, &splits, attempt, &known).await {
+        let told = Arc::new(Told::default());
+        let run = Flow::run(workshop, spec, &splits, attempt, &known, told.clone()).await;
+        match &run {
+            // With a wider type all tasks begin again: the epoch tells it.
+            Ok(_) | Err(Fault::Again(Lesson::Types(_))) => workshop.told.add(told.take()),
+            Err(Fault::Again(_)) => workshop.tell_again(&told, &spec.lane, spec.epoch),
+            Err(Fault::Error(_)) => {}
+        }
+        match run {
             Ok(report) => return Ok(report),
             Err(Fault::Error(e)) => return Err(e),
             Err(Fault::Again(Lesson::Types(learned))) => return Ok(TaskReport::wider(spec.task, learned)),

@@ -5,6 +5,7 @@ mod crashes;
 mod many;
 mod partitions;
 mod readers;
+mod retypes;
 mod schemas;
 mod upserts;
 
@@ -100,6 +101,7 @@ fn settings(name: &str) -> Settings {
         comment: None,
         properties: Default::default(),
         replaces: false,
+        retypes: false,
     }
 }
 

@@ -80,6 +80,12 @@ pub struct Ended {
 impl World {
     /// With two files that hold five good rows and a bad one.
     pub fn new(shape: Shape, targets: Vec<Box<dyn Target>>, rejects: Box<dyn Target>, changes: &[Change]) -> Self {
+        let files: [(&str, &[&str]); 2] = [("in/a", &["1,a1", "2,a2", "oops", "3,a3"]), ("in/b", &["4,b1", "5,b2"])];
+        Self::with_files(shape, targets, rejects, &files, changes)
+    }
+
+    /// With these files.
+    pub fn with_files(shape: Shape, targets: Vec<Box<dyn Target>>, rejects: Box<dyn Target>, files: &[(&str, &[&str])], changes: &[Change]) -> Self {
         let clock = SimClock::default();
         let ledger = SqliteLedger::in_memory(Arc::new(clock.clone())).expect("a ledger in memory");
         let world = Self {
@@ -93,8 +99,7 @@ impl World {
             changes: Mutex::new(Vec::from(changes).into_iter()),
             broken: Mutex::new(None),
         };
-        world.files.put("in/a", &["1,a1", "2,a2", "oops", "3,a3"]);
-        world.files.put("in/b", &["4,b1", "5,b2"]);
+        files.iter().for_each(|(path, lines)| world.files.put(path, lines));
         world
     }
 

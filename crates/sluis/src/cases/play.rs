@@ -116,6 +116,7 @@ fn parts(project: &Project, pipeline: &Pipeline, root: &Path, given: &Path, cloc
         lake: json!({}),
         clock: clock.clone(),
         replaces_files: pipeline.replaces_files(),
+        retypes: pipeline.contract.types == sluis_core::OnDrift::Evolve,
         selection: None,
     };
     Ok(Parts { pipeline, project, context })

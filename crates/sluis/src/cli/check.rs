@@ -193,6 +193,7 @@ async fn probe_connection(session: &Session, project: &Project, name: &str, valu
         lake: json!({}),
         clock: session.clock.clone(),
         replaces_files: false,
+        retypes: false,
         selection: None,
     };
     (def.build)(&context, &json!({ "url": urls, "connection": name }))?.probe().await

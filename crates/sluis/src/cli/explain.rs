@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use clap::Args;
 use serde_json::{Value, json};
-use sluis_core::columns::{schema_to_json, type_name, unite};
+use sluis_core::columns::{schema_to_json, type_name};
 use sluis_core::{LedgerStore, Result, Split};
-use sluis_engine::{Engine, Explanation, Job, Lane, Silent, SqliteLedger};
+use sluis_engine::{Columns, Engine, Explanation, Job, Lane, Silent, SqliteLedger};
 
 use crate::assemble::Parts;
 use crate::cli::check::promise_lines;
@@ -61,8 +61,7 @@ impl Explain {
 struct Told {
     job: Job,
     lanes: Vec<(Lane, Explanation)>,
-    /// Columns that come in, and that go out.
-    columns: Option<(SchemaRef, SchemaRef)>,
+    columns: Option<Columns>,
 }
 
 async fn explain(session: &Session, engine: &Engine, parts: &Parts, lanes: &[Lane]) -> Result<Told> {
@@ -71,9 +70,8 @@ async fn explain(session: &Session, engine: &Engine, parts: &Parts, lanes: &[Lan
     for lane in lanes {
         explained.push((lane.clone(), engine.explain(&job, lane).await?));
     }
-    let splits: Vec<&Split> = explained.iter().flat_map(|(_, e)| splits(e)).collect();
-    let known = engine.ledger.last_schema(&job.pipeline).await?;
-    let columns = columns(&job, &splits, known.as_ref()).await?;
+    let splits: Vec<Split> = explained.iter().flat_map(|(_, e)| splits(e)).cloned().collect();
+    let columns = engine.columns(&job, &splits).await?;
     Ok(Told { job, lanes: explained, columns })
 }
 
@@ -84,30 +82,12 @@ fn splits(e: &Explanation) -> &[Split] {
     }
 }
 
-/// What the run would find the columns to be; `None` if there is nothing to look at.
-async fn columns(job: &Job, splits: &[&Split], known: Option<&Value>) -> Result<Option<(SchemaRef, SchemaRef)>> {
-    let Some(format) = &job.format else { return Ok(None) };
-    let known = known.map(sluis_core::columns::schema_from_json).transpose()?;
-    let mut sample = Vec::new();
-    for split in splits.iter().filter(|s| s.file.is_some()).take(job.settings.sample_files) {
-        sample.extend(job.source.open(split).await?.sample(job.settings.sample_files).await?);
-    }
-    if sample.is_empty() && known.is_none() {
-        return Ok(None);
-    }
-    let input = unite(format.infer(&sample, known.as_ref()).await?.as_ref(), &job.added_columns());
-    let output = match &job.transform {
-        Some(transform) => transform.plan(&input).await?.output_schema(),
-        None => input.clone(),
-    };
-    Ok(Some((input, output)))
-}
-
 impl Told {
     fn to_json(&self, parts: &Parts) -> Value {
         let lanes: Vec<Value> = self.lanes.iter().map(|(lane, e)| lane_json(lane, e)).collect();
         let targets: Vec<Value> = self.all_sinks().map(|s| json!({ "name": s.name(), "promise": s.guarantee() })).collect();
-        let columns = self.columns.as_ref().map(|(i, o)| json!({ "in": schema_to_json(i), "out": schema_to_json(o) }));
+        let columns =
+            self.columns.as_ref().map(|c| json!({ "in": schema_to_json(&c.input), "out": schema_to_json(&c.output), "changes": c.changes }));
         // Secrets were resolved in `parts`; its own form of the pipeline is not shown, the one as written is.
         json!({ "pipeline": parts.pipeline.name, "file": shown(&parts.pipeline.file), "lanes": lanes, "columns": columns, "targets": targets })
     }
@@ -122,7 +102,7 @@ impl Told {
         for (lane, e) in &self.lanes {
             out.push_str(&lane_text(lane, e, most));
         }
-        if let Some((input, _)) = &self.columns {
+        if let Some(Columns { input, .. }) = &self.columns {
             out.push_str(&format!("  rows come with: {}\n", fields(input)));
         }
         for check in &p.checks {
@@ -131,8 +111,9 @@ impl Told {
         for select in &p.selects {
             out.push_str(&format!("  select {}: {}\n", select.name, print::short(&select.sql.split_whitespace().collect::<Vec<_>>().join(" "), 200)));
         }
-        if let Some((_, output)) = &self.columns {
+        if let Some(Columns { output, changes, .. }) = &self.columns {
             out.push_str(&format!("  rows go on with: {}\n", fields(output)));
+            changes.iter().for_each(|change| out.push_str(&format!("  {change}\n")));
         }
         let sinks = self.all_sinks().map(|s| (format!("into {}", s.name()), s.guarantee()));
         promise_lines(sinks).iter().for_each(|l| out.push_str(&format!("  {l}\n")));

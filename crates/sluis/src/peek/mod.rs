@@ -258,6 +258,7 @@ fn source(session: &Session, project: &Project, from: &Value) -> Result<Arc<dyn 
         lake: json!({}),
         clock: session.clock.clone(),
         replaces_files: false,
+        retypes: false,
         selection: None,
     };
     (def.build)(&context, from)

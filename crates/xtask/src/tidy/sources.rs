@@ -65,12 +65,12 @@ fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("sluis-testkit/")
 }
 
-/// `sluis_core::crash::POINTS` and the calls of `point("…")` name the same points.
+/// `POINTS` and `RARE_POINTS` of `sluis_core::crash` and the calls of `point("…")` name the same points.
 fn points(all: &[Text], findings: &mut Vec<String>) {
     const LIST: &str = "crates/sluis-core/src/crash.rs";
     let Some(list) = all.iter().find(|f| f.path == LIST) else { return };
-    let inside = list.text.split("POINTS: &[&str] = &[").nth(1).and_then(|t| t.split("];").next()).unwrap_or_default();
-    let listed: BTreeSet<&str> = inside.split('"').skip(1).step_by(2).collect();
+    let lists = list.text.split("POINTS: &[&str] = &[").skip(1).filter_map(|t| t.split("];").next());
+    let listed: BTreeSet<&str> = lists.flat_map(|inside| inside.split('"').skip(1).step_by(2)).collect();
     let mut passed = BTreeSet::new();
     for file in all.iter().filter(|f| f.path.starts_with("crates/") && f.path.ends_with(".rs") && f.path != LIST && !is_test(&f.path)) {
         if file.path.contains("/xtask/") {

@@ -160,6 +160,7 @@ pub fn context(base: &Path, clock: Arc<TestClock>) -> BuildContext {
         lake: json!({}),
         clock,
         replaces_files: false,
+        retypes: false,
         selection: None,
     }
 }
