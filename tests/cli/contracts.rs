@@ -226,7 +226,7 @@ fn a_column_that_is_inferred_takes_the_type_that_the_table_has() {
     said.expect(0, &["01234,1.5,2024-01-01 00:00:00", "9000,2.0,2024-01-02 00:00:00"]);
 }
 
-/// Files of each epoch, in turn: JSON lines, one file is looked at to infer types.
+/// Files of each epoch, in turn, one row each: JSON where values have parts, else CSV. One file is looked at to infer types.
 const EVOLVING: [(&str, &[&[&str]]); 13] = [
     ("double_at_first", &[&[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":2.5}"#]]),
     ("text_at_first", &[&[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":"none"}"#]]),
@@ -243,6 +243,10 @@ const EVOLVING: [(&str, &[&[&str]]); 13] = [
     ("in_list", &[&[r#"{"id":1,"n":[1,2]}"#], &[r#"{"id":2,"n":["x"]}"#]]),
 ];
 
+fn format_of(name: &str) -> &'static str {
+    if name.starts_with("in_") { "json" } else { "csv" }
+}
+
 /// What `read_rows.py` says.
 fn as_others_read(arguments: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/readers/read_rows.py");
@@ -256,7 +260,8 @@ fn columns_that_evolve_are_whole_for_other_readers() {
     let sandbox = Sandbox::new();
     sandbox.file("sluis.yaml", "name: evolving\n");
     for (name, _) in EVOLVING {
-        let from = format!("from: {{ files: {{ url: in/{name}/ }}, json: {{}} }}\nsettings: {{ sample_files: 1 }}\n");
+        let format = format_of(name);
+        let from = format!("from: {{ files: {{ url: in/{name}/ }}, {format}: {{}} }}\nsettings: {{ sample_files: 1 }}\n");
         let into = format!("into: {{ table: {{ name: {name} }}, files: {{ url: out/{name}/, format: parquet }} }}\n");
         sandbox.file(&format!("pipelines/{name}.yaml"), from + &into);
         std::fs::create_dir_all(sandbox.path(&format!("in/{name}"))).unwrap();
@@ -265,7 +270,8 @@ fn columns_that_evolve_are_whole_for_other_readers() {
     for epoch in 0..4 {
         for (name, epochs) in EVOLVING {
             for (i, line) in epochs.get(epoch).copied().unwrap_or_default().iter().enumerate() {
-                sandbox.file(&format!("in/{name}/{epoch}{i}.json"), format!("{line}\n"));
+                let text = if format_of(name) == "json" { format!("{line}\n") } else { as_csv(&[line]) };
+                sandbox.file(&format!("in/{name}/{epoch}{i}.{}", format_of(name)), text);
             }
         }
         for (name, end) in run(&sandbox) {
@@ -296,5 +302,66 @@ fn columns_that_evolve_are_whole_for_other_readers() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), told);
     let history = sandbox.sh("sluis history double_then_text --schema");
     history.expect(0, &["bigint → double", "double → string"]);
+    sandbox.sluis("ledger fsck").expect(0, &[]);
+}
+
+#[test]
+fn sql_names_columns_that_only_some_files_have() {
+    let sandbox = Sandbox::new();
+    let pipeline = |select: &str| {
+        format!(
+            "from: {{ files: {{ url: in/ }}, csv: {{ columns: {{ declared: int }} }} }}\nselect: {select}\n\
+             into: {{ files: {{ url: out/, format: json }} }}\nsettings: {{ sample_files: 1 }}\n"
+        )
+    };
+    sandbox.file("sluis.yaml", "name: some\n").file("in/1.csv", "id\n1\n").file("in/2.csv", "id\n2\n").file("in/3.csv", "id,late\n3,x\n");
+    sandbox.file("pipelines/p.yaml", pipeline("select id, lat from input"));
+    sandbox.sluis("run").expect(1, &["`lat`", "late"]);
+    sandbox.file("pipelines/p.yaml", pipeline("select id, late, declared from input"));
+    sandbox.sluis("explain").expect(0, &["rows come with: declared int, id bigint, late string"]);
+    sandbox.sluis("run").expect(0, &["3 rows read, 3 written"]);
+    // And in an epoch whose files have none of them.
+    sandbox.file("in/4.csv", "id\n4\n");
+    sandbox.sluis("run").expect(0, &["1 row read, 1 written"]);
+    let rows = lines_below(&sandbox.path("out"));
+    let expected = [r#"{"id":1,"late":null,"declared":null}"#, r#"{"id":2,"late":null,"declared":null}"#, r#"{"id":3,"late":"x","declared":null}"#];
+    assert_eq!(rows[..3], expected);
+    assert_eq!(rows[3..], [r#"{"id":4,"late":null,"declared":null}"#]);
+}
+
+#[test]
+fn explain_says_what_a_run_would_take_and_change() {
+    let sandbox = Sandbox::new();
+    let pipeline = |contract: &str| format!("from: {{ files: {{ url: in/ }}, csv: {{}} }}\ncontract: {contract}\ninto: {{ table: {{ name: p }} }}\n");
+    sandbox.file("sluis.yaml", "name: told\n").file("in/1.csv", "id,n\n1,1\n").file("pipelines/p.yaml", pipeline("evolve"));
+    sandbox.sluis("run").expect(0, &[]);
+    sandbox.file("in/2.csv", "id,n,more\n2,2.5,x\n");
+    let change = "column `n` of table `p` becomes double (it is bigint): data files that have it are written again";
+    sandbox.sluis("explain").expect(0, &["rows come with: id bigint, n double, more string", change]);
+    sandbox.file("pipelines/p.yaml", pipeline("{ columns: discard_value, types: discard_row }"));
+    let said = sandbox.sluis("explain");
+    said.expect(0, &["rows come with: id bigint, n bigint"]);
+    assert!(!said.all().contains("more") && !said.all().contains("written again"), "{said:?}");
+}
+
+#[test]
+fn a_change_of_type_that_is_killed_anywhere_is_mended() {
+    let sandbox = Sandbox::new();
+    let points = sluis_core::crash::POINTS.iter().chain(sluis_core::crash::RARE_POINTS);
+    for (i, point) in points.enumerate() {
+        let folder = format!("in/{i}");
+        sandbox.file(
+            &format!("p{i}.yaml"),
+            format!("from: {{ files: {{ url: {folder}/, after_commit: delete }}, csv: {{}} }}\ninto: {{ table: {{ name: t{i} }} }}\n"),
+        );
+        sandbox.file(&format!("{folder}/1.csv"), "id,n\n1,1\n");
+        sandbox.sluis(&format!("run p{i}.yaml --quiet")).expect(0, &[]);
+        sandbox.file(&format!("{folder}/2.csv"), "id,n\n2,two\n");
+        let died = sandbox.sh(&format!("SLUIS_CRASH_AT={point} sluis run p{i}.yaml --quiet"));
+        assert!(died.all().contains("fired"), "{point}: {died:?}");
+        sandbox.sluis(&format!("run p{i}.yaml --quiet")).expect(0, &[]);
+        let said = sandbox.sh(&format!("sluis sql --csv 'select id, n from t{i} order by id'"));
+        assert_eq!(said.stdout, "id,n\n1,1\n2,two\n", "{point}");
+    }
     sandbox.sluis("ledger fsck").expect(0, &[]);
 }

@@ -130,6 +130,46 @@ async fn local_files_land_in_local_files() {
     assert_eq!(lines, 3005);
 }
 
+/// Files, bytes and rows that were told as read, less those that are read again; and how often such were told.
+#[derive(Default)]
+struct Told(Mutex<([i64; 3], usize)>);
+
+impl Observer for Told {
+    fn event(&self, _: &LaneId, event: Event) {
+        let (sign, files, bytes, rows) = match event {
+            Event::Read { files, bytes, rows, .. } => (1, files, bytes, rows),
+            Event::Reread { files, bytes, rows, .. } => (-1, files, bytes, rows),
+            _ => return,
+        };
+        let mut told = self.0.lock().unwrap();
+        [files, bytes, rows].into_iter().zip(&mut told.0).for_each(|(n, sum)| *sum += sign * n as i64);
+        told.1 += usize::from(sign < 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_that_begins_again_is_told_once() {
+    for tasks in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        for i in 0..9 {
+            std::fs::write(folder.path().join(format!("in/{i}.csv")), format!("id,n\n1,{i}\n2,{i}.5\n")).unwrap();
+        }
+        std::fs::write(folder.path().join("in/0.csv"), "id,n\n1,1\n2,2\n").unwrap();
+        let mut job = job(folder.path(), 2, source(), "csv");
+        (job.settings.sample_files, job.settings.tasks) = (1, tasks);
+        let clock = Arc::new(SystemClock);
+        let ledger = Arc::new(SqliteLedger::open(&folder.path().join(".sluis/ledger.db"), clock.clone()).unwrap());
+        let told = Arc::new(Told::default());
+        let engine = Engine { ledger, clock, observer: told.clone() };
+        let outcome = engine.run(&job, &Lane::main(&job.pipeline), &RunOptions::default(), &Stop::default()).await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!((outcome.summary.rows.written, outcome.summary.rows.rejected), (18, 0));
+        let (sums, again) = *told.0.lock().unwrap();
+        assert_eq!((sums, again), ([9, outcome.summary.bytes as i64, 18], 1), "{tasks} tasks");
+    }
+}
+
 /// A plain tar.
 fn tar(files: &[(String, String)]) -> Vec<u8> {
     let mut out = Vec::new();

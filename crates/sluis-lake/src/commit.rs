@@ -30,7 +30,7 @@ use crate::table::{Mode, TRIES, Table, build, busy, changed, deletes_old_metadat
 use crate::work::hash;
 use crate::{expire, upsert};
 
-/// In a snapshot's summary: a hash of what was staged for its epoch.
+/// In a snapshot's summary (and the beginning of a table property): a hash of what was staged for its epoch.
 const STAGED: &str = "sluis.staged";
 /// So many manifests of about one size are made one.
 const MERGE: usize = 32;
@@ -43,6 +43,11 @@ pub(crate) const PROPERTY: &str = "sluis.commit.";
 /// The table property (and summary key) that has a lane's last epoch.
 pub(crate) fn property(key: &CommitKey) -> String {
     format!("{PROPERTY}{}.{}.{}", key.lane.pipeline, key.lane.lane, key.sink)
+}
+
+/// The table property that has the hash of what was staged for a lane's last epoch: the snapshot that says it may expire.
+fn staged_property(key: &CommitKey) -> String {
+    format!("{STAGED}.{}.{}.{}", key.lane.pipeline, key.lane.lane, key.sink)
 }
 
 /// The snapshots from the current one back.
@@ -172,7 +177,8 @@ async fn done(table: &Table, version: &Version, key: &CommitKey, files: &[Facts]
         }
         return Err(another(table, key));
     }
-    if files.is_empty() || any_live(table, version, files).await? {
+    let same = || metadata.properties().get(&staged_property(key)).is_some_and(|p| p == print);
+    if files.is_empty() || (last == Some(key.epoch.0) && same()) || any_live(table, version, files).await? {
         return Ok(Some(None));
     }
     Err(another(table, key))
@@ -270,7 +276,7 @@ async fn make(table: &Table, version: &Version, key: &CommitKey, plan: Plan, pri
         .build();
     let expired = expire::choose(metadata);
     let expired_ids: Vec<i64> = expired.iter().map(|s| s.snapshot_id()).collect();
-    let mut properties = HashMap::from([(property, key.epoch.0.to_string())]);
+    let mut properties = HashMap::from([(property, key.epoch.0.to_string()), (staged_property(key), print.to_owned())]);
     if let Some(swept) = table.swept().get(&key.lane.lane) {
         properties.insert(crate::sweep::property(key), swept.to_string());
     }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
 use sluis_core::secret::redact;
-use sluis_core::{Clock, LaneId, RowCounts};
+use sluis_core::{Clock, LaneId, Receipt, RowCounts};
 use sluis_engine::{Event, Observer, Silent};
 
 use crate::print;
@@ -44,6 +45,19 @@ pub fn rows_text(rows: &RowCounts) -> String {
     text
 }
 
+/// Columns of tables that changed their types with a commit: `; column …`.
+fn retyped(receipts: &[Receipt]) -> String {
+    let mut text = String::new();
+    for receipt in receipts {
+        for change in receipt.detail["retyped"].as_array().into_iter().flatten() {
+            let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (column, table, from, to) = (said(&change["column"]), said(&receipt.detail["table"]), said(&change["from"]), said(&change["to"]));
+            text.push_str(&format!("; column `{column}` of table `{table}` is {to} now, it was {from}"));
+        }
+    }
+    text
+}
+
 /// What an event is to a person, if anything; and whether it is a warning.
 fn sentence(event: &Event) -> Option<(bool, String)> {
     let plain = |text: String| Some((false, text));
@@ -60,7 +74,7 @@ fn sentence(event: &Event) -> Option<(bool, String)> {
         Event::Staged { epoch, rows } => plain(format!("epoch {epoch} staged: {}", rows_text(rows))),
         Event::Committed { epoch, receipts, .. } => {
             let again = if receipts.iter().any(|r| r.already) { " (parts of it were visible already)" } else { "" };
-            plain(format!("epoch {epoch} committed{again}"))
+            plain(format!("epoch {epoch} committed{again}{}", retyped(receipts)))
         }
         Event::Retrying { epoch, error, attempt, of, pause_ms } => {
             let at = epoch.map_or(String::new(), |e| format!("epoch {e}: "));
@@ -141,12 +155,12 @@ impl Observer for Bars {
                     at.bar.set_message(format!("{} rows, committing", print::count(at.rows)));
                 }
             }
-            Event::Committed { epoch, files, bytes, rows, .. } => {
+            Event::Committed { epoch, files, bytes, rows, receipts, .. } => {
                 if let Some(at) = self.lanes().remove(lane) {
                     at.bar.finish_and_clear();
                 }
-                let line =
-                    format!("{} epoch {epoch}: {}, {}; {}", lane_name(lane), print::counted(*files, "file"), HumanBytes(*bytes), rows_text(rows));
+                let (files, rows, changes) = (print::counted(*files, "file"), rows_text(rows), retyped(receipts));
+                let line = format!("{} epoch {epoch}: {files}, {}; {rows}{changes}", lane_name(lane), HumanBytes(*bytes));
                 let _ = self.multi.println(redact(&line));
             }
             other => {

@@ -273,3 +273,23 @@ async fn a_death_at_any_point_of_it_is_mended_by_the_next_process() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_commit_is_known_again_though_its_files_were_written_again_and_its_snapshot_is_gone() {
+    let w = World::new();
+    let mut settings = retyping(settings("t"));
+    settings.properties.insert("history.expire.min-snapshots-to-keep".into(), "1".into());
+    let t = w.table(settings.clone());
+    let staged = stage(&t, 1, vec![with("n", 1, ints(&[1]))]).await.unwrap();
+    commit(&t, 1, &staged).await.unwrap();
+    let attempt = Attempt { lane: LaneId::new("p", "other"), epoch: Epoch(1), task: 0, id: "a".into() };
+    let mut writer = t.writer(&attempt);
+    writer.write(WriteBatch { batch: with("n", 2, texts(&["x"])), origin: None }).await.unwrap();
+    let others = writer.close().await.unwrap();
+    let key = CommitKey { lane: attempt.lane.clone(), sink: SinkName::new("table"), epoch: Epoch(1) };
+    t.commit(&key, StagedEpoch { committables: &others, replaced: &[] }).await.unwrap();
+    for _ in 0..2 {
+        assert!(commit(&w.table(settings.clone()), 1, &staged).await.unwrap().already);
+    }
+    assert_eq!(own(&w, "n").await, ["1", "x"]);
+}
