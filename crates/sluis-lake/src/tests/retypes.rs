@@ -84,7 +84,7 @@ async fn whole_numbers_become_doubles_and_doubles_text() {
     // In a process of its own; a narrower type of before fits as it is.
     let t = w.table(retyping(settings("t")));
     land(&t, 4, vec![with("n", 5, ints(&[7])), with("n", 6, texts(&["none"]))]).await;
-    assert_eq!(column(&w, "n"), ["1.0", "-2.0", "", "2.5", "7", "none"].map(|v| if v.is_empty() { Value::Null } else { v.into() }));
+    assert_eq!(column(&w, "n"), ["1.0", "-2.0", "", "2.5", "7.0", "none"].map(|v| if v.is_empty() { Value::Null } else { v.into() }));
     land(&t, 5, vec![with("n", 7, texts(&["x"]))]).await;
     land(&t, 6, vec![]).await;
     assert_eq!(leftovers(&w).await, [""; 0]);
