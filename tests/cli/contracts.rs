@@ -316,7 +316,7 @@ fn sql_names_columns_that_only_some_files_have() {
     };
     sandbox.file("sluis.yaml", "name: some\n").file("in/1.csv", "id\n1\n").file("in/2.csv", "id\n2\n").file("in/3.csv", "id,late\n3,x\n");
     sandbox.file("pipelines/p.yaml", pipeline("select id, lat from input"));
-    sandbox.sluis("run").expect(1, &["`lat`", "late"]);
+    sandbox.sluis("run").expect(2, &["unknown column `lat`", "did you mean `late`?"]);
     sandbox.file("pipelines/p.yaml", pipeline("select id, late, declared from input"));
     sandbox.sluis("explain").expect(0, &["rows come with: declared int, id bigint, late string"]);
     sandbox.sluis("run").expect(0, &["3 rows read, 3 written"]);
