@@ -11,7 +11,8 @@ kdb5_util create -r SLUIS.TEST -s -P master
       echo "ktadd -norandkey -k $keytabs/$service.keytab $service/$host"
     done
   done
-  for user in alice bob admin; do
+  # `sluis` is also whom the services' own tools log in as.
+  for user in alice bob admin sluis; do
     echo "addprinc -pw $user-secret $user"
     echo "ktadd -norandkey -k $keytabs/$user.keytab $user"
   done
