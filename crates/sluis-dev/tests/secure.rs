@@ -72,3 +72,30 @@ fn kudu_takes_tickets_that_are_good() {
     ground.repair();
     assert_eq!(ground.says("kudu", &["table", "list"]), tables);
 }
+
+#[test]
+fn hdfs_is_private_and_knows_who_asks() {
+    let ground = Ground::up(&["hdfs"], true);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let bytes: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(file.path(), &bytes).expect("written");
+    let path = file.path().to_string_lossy().into_owned();
+    ground.says("hdfs", &["-mkdir", "-p", "/user/alice"]);
+    ground.says("hdfs", &["-chown", "alice", "/user/alice"]);
+    let exports = ground.cluster.client().expect("exports").exports;
+    let cache = format!("FILE:{}", ground.cluster.folder().join("alice").display());
+    ground.says("kdc", &["kinit", "-c", &cache, "-k", "-t", &format!("{}/alice.keytab", exports["SLUIS_DEV_KEYTABS"]), "alice"]);
+    let with = |cache: &str, arguments: &[&str]| otherwise(&ground, "hdfs", arguments, ("", ""), &[("KRB5CCNAME", cache)]);
+    good(&with(&cache, &["-put", &path, "/user/alice/data"]));
+    let denied = with(&cache, &["-put", &path, "/data"]);
+    assert!(!denied.status.success() && said(&denied).contains("Permission denied: user=alice"), "{}", said(&denied));
+    for bad in ["FILE:/nonexistent", &exports["SLUIS_DEV_EXPIRED_TICKET"]] {
+        let refused = with(bad, &["-ls", "/"]);
+        assert!(!refused.status.success() && said(&refused).contains("Client cannot authenticate via:[TOKEN, KERBEROS]"), "{}", said(&refused));
+    }
+    ground.kill("hdfs");
+    ground.repair();
+    let back = ground.cluster.folder().join("back");
+    good(&with(&cache, &["-get", "/user/alice/data", &back.to_string_lossy()]));
+    assert!(std::fs::read(&back).expect("read") == bytes, "other bytes came back");
+}
