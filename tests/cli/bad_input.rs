@@ -272,3 +272,33 @@ fn replacing_is_refused_where_earlier_rows_stand_among_others() {
     s.sluis("run load.yaml").expect(0, &["2 written"]);
     assert_eq!(ids(&s), [1, 2, 3, 41, 42]);
 }
+
+#[test]
+fn a_library_that_panics_over_a_damaged_file_is_told_as_damage_and_as_nothing_else() {
+    let s = Sandbox::new();
+    s.file("src/a.csv", "id,name\n1,Ada\n2,Bob\n");
+    s.file("make.yaml", "from: { files: { url: src/ }, csv: }\ninto: { files: { url: made/, format: parquet } }\n");
+    s.sluis("run make.yaml --quiet").expect(0, &[]);
+    let made = std::fs::read_dir(s.path("made")).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let good = std::fs::read(made).unwrap();
+    let length = u32::from_le_bytes(good[good.len() - 8..good.len() - 4].try_into().unwrap()) as usize;
+    let footer = good.len() - 8 - length..good.len() - 8;
+    let mut panics = 0;
+    // A place that begins at byte 4 is said to begin at byte -1: the library asserts that no place does.
+    for at in footer.filter(|at| good[*at] == 8) {
+        let mut bytes = good.clone();
+        bytes[at] = 1;
+        s.file("in/f.parquet", &bytes);
+        let said = s.sluis("peek in/f.parquet --format parquet");
+        assert!(!said.all().contains("bug in sluis") && !said.all().contains("panicked"), "byte {at}: {}", said.all());
+        if said.all().contains("its metadata contradict its data") {
+            panics += 1;
+            s.file("load.yaml", "from: { files: { url: in/, on_overwrite: append }, parquet: }\ninto: { files: { url: out/, format: csv } }\n");
+            let said = s.sluis("run load.yaml");
+            said.expect(1, &["the Parquet file is damaged: its metadata contradict its data", "f.parquet"]);
+            assert!(!said.all().contains("bug in sluis") && !said.all().contains("panicked"), "{}", said.all());
+            break;
+        }
+    }
+    assert!(panics > 0, "no change made the library panic: the test shows nothing");
+}

@@ -135,3 +135,86 @@ fn lone_pipelines_with_one_name_in_a_folder_are_refused() {
     s.file("b.yaml", format!("name: y\n{pipeline}"));
     s.sluis("run a.yaml").expect(0, &["1 written"]);
 }
+
+/// A small web server over these files: an index page, lengths, ranges. The address it stands at.
+fn web(files: Vec<(&'static str, Vec<u8>)>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move |asked: &str| {
+        let (method, path) = asked.split_once(' ').unwrap_or_default();
+        let path = path.split(' ').next().unwrap_or_default();
+        let range = asked.to_lowercase().split("range: bytes=").nth(1).map(|r| r.split("\r\n").next().unwrap_or_default().to_owned());
+        let links: String = files.iter().filter_map(|(name, _)| Some(format!("<a href=\"{0}\">{0}</a>\n", name.strip_prefix(path)?))).collect();
+        let found = files.iter().find(|(name, _)| *name == path).map(|(_, bytes)| bytes.clone());
+        let (status, kind, all) = match found {
+            Some(bytes) => (200, "application/octet-stream", bytes),
+            None if path.ends_with('/') && !links.is_empty() => (200, "text/html", links.into_bytes()),
+            None => (404, "text/plain", Vec::new()),
+        };
+        let mut head = format!("Content-Type: {kind}\r\nEtag: \"{}\"\r\nLast-Modified: Wed, 01 May 2024 10:00:00 GMT\r\n", all.len());
+        let part = range.filter(|_| status == 200).and_then(|r| {
+            let (from, to) = r.split_once('-')?;
+            let from: usize = from.parse().ok()?;
+            Some(from..to.parse().map_or(all.len(), |to: usize| all.len().min(to + 1)))
+        });
+        let (status, body) = match part {
+            Some(part) => {
+                head.push_str(&format!("Content-Range: bytes {}-{}/{}\r\n", part.start, part.end.saturating_sub(1), all.len()));
+                (206, all.get(part).unwrap_or_default())
+            }
+            None => (status, &all[..]),
+        };
+        let mut out = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n{head}\r\n", body.len()).into_bytes();
+        out.extend_from_slice(if method == "HEAD" { b"" } else { body });
+        out
+    };
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = Vec::new();
+            let mut piece = [0; 4096];
+            while !asked.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut piece) {
+                    Ok(n) if n > 0 => asked.extend_from_slice(&piece[..n]),
+                    _ => break,
+                }
+            }
+            // Who looks only at a beginning hangs up.
+            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&asked)));
+        }
+    });
+    address
+}
+
+#[test]
+fn files_of_a_web_server_are_looked_at_and_land() {
+    let s = Sandbox::new();
+    let large: String = std::iter::once("id,text\n".to_owned()).chain((0..60_000).map(|n| format!("{n},{}\n", "x".repeat(40)))).collect();
+    let url = web(vec![
+        ("/data/a.csv", b"id;name\n1;Ada\n2;Bob\n".to_vec()),
+        ("/data/b.csv", b"id;name\n3;Eve\n".to_vec()),
+        ("/large.csv", large.into_bytes()),
+    ]);
+    s.sluis(&format!("peek {url}/data/a.csv")).expect(0, &["format csv", "delimiter: \";\"", "Ada", "2 rows"]);
+    let found = json(&s.sluis(&format!("peek {url}/data/ --json")).expect(0, &[]).stdout);
+    assert_eq!((found["files_found"].as_u64(), found["rows"].as_u64()), (Some(2), Some(3)), "{found}");
+    let found = json(&s.sluis(&format!("peek {url}/large.csv --json")).expect(0, &[]).stdout);
+    assert_eq!((found["files"][0]["looked_at"].as_u64(), found["files"][0]["whole"].as_bool()), (Some(1 << 20), Some(false)), "{found}");
+    s.sluis(&format!("peek {url}/data/nothing.csv")).expect(1, &["error:", "nothing.csv"]);
+    s.sluis(&format!("init made --from {url}/data/")).expect(0, &["made made/pipelines/"]);
+    s.sluis("check --project made").expect(0, &["no mistakes"]);
+    s.sluis("run --project made").expect(0, &["3 rows read, 3 written"]);
+}
+
+#[test]
+fn moments_written_as_whole_numbers_are_offered_as_such() {
+    let s = Sandbox::new();
+    s.file("in/a.csv", "id,started_at,day,n\n1,20240129075211,20240129,20240129\n2,20240129235959,20240130,7\n,,20240131,\n");
+    let seen = s.sluis("peek in/a.csv");
+    seen.expect(0, &["started_at  timestamp(%Y%m%d%H%M%S)", "`day` is offered as date(%Y%m%d)", "without that type it is bigint"]);
+    let found = json(&s.sluis("peek in/a.csv --json").expect(0, &[]).stdout);
+    assert_eq!(found["offered"].as_array().map(Vec::len), Some(2), "{found}");
+    s.file("p.yaml", format!("{}into:\n  files: {{ url: out/, format: csv }}\n", found["yaml"].as_str().unwrap()));
+    s.sluis("run p.yaml").expect(0, &["3 rows read, 3 written"]);
+    assert!(s.sh("cat out/*.csv").stdout.contains("1,2024-01-29 07:52:11,2024-01-29,20240129") || s.sh("cat out/*.csv").stdout.contains("2024-01-29T07:52:11"));
+}

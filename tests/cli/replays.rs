@@ -94,3 +94,73 @@ fn what_cannot_be_replayed_is_said() {
     s.file("load.yaml", "from:\n  files: { url: in/, on_overwrite: replace }\n  csv: {}\ninto:\n  files: { url: out/, format: csv }\n");
     s.sluis("rejects replay load.yaml").expect(2, &["would stay when their file is replaced", "sluis rewind"]);
 }
+
+#[test]
+fn rows_of_archives_members_land_once_with_their_captures() {
+    let s = Sandbox::new();
+    s.file("src/day_20240102.csv", "id,n,word\n1,x,Ada\n2,2,Bob\n").file("src/day_20240103.csv", "word,n,id\nEve,y,3\n").file("src/notes.txt", "n");
+    s.file("other/day_20240104.csv", "id,n,word\n4,\"z,z\",Joe\n").file("in/c_9.csv", "id,n,word\n5,w,Kim\n");
+    s.sh("tar -czf in/a_7.tar.gz -C src . && python3 -m zipfile -c in/b_8.zip other/").expect(0, &[]);
+    let pipeline = |n: &str| {
+        format!(
+            "from:\n  files: {{ url: in/, match: \"{{k}}_{{m:int}}.*\", members: \"day_{{day:%Y%m%d}}.csv\", metadata: [file] }}\n  \
+             csv: {{ columns: {{ id: int, n: {n}, word: string }} }}\n\
+             select: select id, n, word, m, day, _file from input\ninto:\n  files: {{ url: out/, format: csv }}\n"
+        )
+    };
+    s.file("load.yaml", pipeline("int"));
+    s.sluis("run load.yaml").expect(0, &["5 rows read, 1 written, 4 rejected"]);
+    s.sluis("rejects show load.yaml").expect(0, &["in/a_7.tar.gz/day_20240103.csv:2: `y` is no int", "| Eve,y,3\n      |     ^\n"]);
+    // Still bad: rejected again, out of the spool.
+    s.file("load.yaml", pipeline("double"));
+    s.sluis("rejects replay load.yaml").expect(0, &["4 rows read, 0 written, 4 rejected"]);
+    s.file("load.yaml", pipeline("string"));
+    s.sluis("rejects replay load.yaml --file a_7").expect(0, &["2 rows read, 2 written", "2 rows were replayed before"]);
+    s.sluis("rejects replay load.yaml").expect(0, &["2 rows read, 2 written"]);
+    s.sluis("rejects replay load.yaml").expect(0, &["nothing new", "8 rows were replayed before"]);
+    let from = |name: &str| s.path("in").join(name).display().to_string();
+    assert_eq!(
+        landed(&s),
+        [
+            format!("1,x,Ada,7,2024-01-02,{}", from("a_7.tar.gz/day_20240102.csv")),
+            format!("2,2,Bob,7,2024-01-02,{}", from("a_7.tar.gz/day_20240102.csv")),
+            format!("3,y,Eve,7,2024-01-03,{}", from("a_7.tar.gz/day_20240103.csv")),
+            format!("4,\"z,z\",Joe,8,2024-01-04,{}", from("b_8.zip/other/day_20240104.csv")),
+            format!("5,w,Kim,9,,{}", from("c_9.csv")),
+        ]
+    );
+    s.sluis("ledger fsck").expect(0, &["everything is consistent"]);
+}
+
+#[test]
+fn an_archive_that_is_gone_keeps_its_rows_from_being_replayed_and_says_so() {
+    let s = Sandbox::new();
+    s.file("src/a.csv", "id,n,word\n1,x,Ada\n");
+    s.sh("mkdir in && tar -cf in/a.tar -C src .").expect(0, &[]);
+    s.file("load.yaml", pipeline("csv: { columns: { id: int, n: int, word: string } }"));
+    s.sluis("run load.yaml").expect(0, &["1 rejected"]);
+    s.sh("rm in/a.tar").expect(0, &[]);
+    s.file("load.yaml", pipeline("csv: { columns: { id: int, n: string, word: string } }"));
+    s.sluis("rejects replay load.yaml").expect(1, &["1 row of", "in/a.tar cannot be replayed", "header is not to be had"]);
+}
+
+#[test]
+fn the_dialect_found_in_a_file_goes_for_its_rejected_rows() {
+    let s = Sandbox::new();
+    s.file("in/a.csv", "1;1;Ada\n2;2;'B;ob'\n3;3;Cid\n4;4;Dan\n7;a,b,c,d;'Z;ed'\n8;8;Fay\n");
+    s.file("in/b.csv", "5|5|Gus\n6|;;x;;|Hal\n9|9|Ivy\n");
+    s.file("src/c.csv", "10\t10\tJan\n11\t|,|\tKay\n12\t12\tLea\n");
+    s.sh("tar -czf in/c.tgz -C src .").expect(0, &[]);
+    let pipeline = |n: &str| pipeline(&format!("csv: {{ delimiter: auto, header: 0, names: [id, n, word], columns: {{ id: int, n: {n}, word: string }} }}"));
+    s.file("load.yaml", pipeline("int"));
+    s.sluis("run load.yaml").expect(0, &["12 rows read, 9 written, 3 rejected"]);
+    s.file("load.yaml", pipeline("double"));
+    s.sluis("rejects replay load.yaml").expect(0, &["3 rows read, 0 written, 3 rejected"]);
+    s.file("load.yaml", pipeline("string"));
+    s.sluis("rejects replay load.yaml").expect(0, &["3 rows read, 3 written"]);
+    let rows = landed(&s);
+    for row in ["7,\"a,b,c,d\",Z;ed", "6,;;x;;,Hal", "11,\"|,|\",Kay"] {
+        assert!(rows.iter().any(|r| r == row), "{row}: {rows:?}");
+    }
+    s.sluis("ledger fsck").expect(0, &["everything is consistent"]);
+}

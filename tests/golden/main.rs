@@ -62,8 +62,10 @@ golden! {
     fixed_width misses ["sink.mid_publish", "acknowledge.mid"];
     gzipped misses ["acknowledge.mid"];
     lookups misses ["acknowledge.mid"];
+    orc_shipments misses ["acknowledge.mid"];
     overwritten misses ["acknowledge.mid"];
     profiles misses ["acknowledge.mid"];
+    ragged_rescue misses ["acknowledge.mid"];
     raw_archive misses ["acknowledge.mid"];
     replace_partitions misses ["acknowledge.mid"];
     telemetry misses ["acknowledge.mid"];

@@ -32,6 +32,13 @@ pub struct FormatPart {
     pub span: Span,
 }
 
+impl FormatPart {
+    /// Whether rows get the column `_rescued` for what they hold beyond their columns.
+    pub fn rescues(&self) -> bool {
+        self.def.reader.and_then(|reader| reader(&self.config).ok()).is_some_and(|format| format.rescues())
+    }
+}
+
 /// A target as configured.
 #[derive(Clone)]
 pub struct Target {

@@ -13,6 +13,17 @@ use serde::{Deserialize, Serialize};
 /// The column that keeps what `rescue` saved: JSON text, `{"column": "text", …}`; null where nothing had to be saved.
 pub const RESCUED: &str = "_rescued";
 
+/// The fields of a row beyond its last column, kept in [`RESCUED`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surplus {
+    /// Its row in the batch.
+    pub row: usize,
+    /// Members of a JSON object, as they stand between its braces: `"c4": "text", "c6": "text"`; no column of the batch has one of the names.
+    pub members: String,
+    /// How many there are.
+    pub fields: u64,
+}
+
 /// What is done about a difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

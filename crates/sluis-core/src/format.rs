@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::contract::{Misfit, Misfits};
+use crate::contract::{Misfit, Misfits, Surplus};
 use crate::error::Result;
 use crate::reject::Reject;
 use crate::split::FileVersion;
@@ -57,6 +57,8 @@ pub struct Decoded {
     pub rejects: Vec<Reject>,
     /// Values that were told (`ReadOptions::misfits`), by row, then column. Empty where none was asked for.
     pub misfits: Vec<Misfit>,
+    /// What rows hold beyond their last column, by row. Empty but for formats that say so ([`FileFormat::rescues`]).
+    pub surplus: Vec<Surplus>,
 }
 
 /// Where the rows of a batch stood in their file.
@@ -73,6 +75,10 @@ pub struct RowOrigins {
 pub trait FileFormat: Send + Sync {
     /// `csv`, `json`, `parquet` …
     fn name(&self) -> &'static str;
+    /// Whether rows may have fields beyond their last column, which are kept ([`Decoded::surplus`]).
+    fn rescues(&self) -> bool {
+        false
+    }
     /// The schema of a sample of files: declared columns first and with their declared types, the rest inferred, united by name.
     /// `known` is what earlier epochs landed: its types are kept wherever they can hold the data. Files without rows never change it.
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef>;

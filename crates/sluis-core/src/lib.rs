@@ -22,6 +22,7 @@ pub mod error;
 pub mod format;
 pub mod ids;
 pub mod ledger;
+pub mod panics;
 pub mod position;
 pub mod record;
 pub mod registry;
@@ -35,7 +36,7 @@ pub mod units;
 pub mod unpacking;
 
 pub use clock::Clock;
-pub use contract::{Contract, Misfit, Misfits, OnDrift};
+pub use contract::{Contract, Misfit, Misfits, OnDrift, Surplus};
 pub use decide::{Next, decide};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use format::{Decoded, Encoder, EncoderFactory, FileFormat, RawFile, ReadOptions, RowOrigins};

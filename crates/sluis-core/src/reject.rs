@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum RejectReason {
     /// A value does not parse as the column's type.
     BadValue,
-    /// A required column has no value.
+    /// Nothing stands where the configuration says that the records are (JSON's `path`).
     MissingValue,
     /// Fewer fields than columns.
     TooFewFields,
@@ -29,13 +29,11 @@ pub enum RejectReason {
     CheckFailed,
     /// An unexpected column or type, by contract.
     ContractViolated,
-    /// The target refused the row.
-    TargetRefused,
 }
 
 impl RejectReason {
     /// All of them, for docs and filters.
-    pub const ALL: [RejectReason; 12] = [
+    pub const ALL: [RejectReason; 11] = [
         RejectReason::BadValue,
         RejectReason::MissingValue,
         RejectReason::TooFewFields,
@@ -47,7 +45,6 @@ impl RejectReason {
         RejectReason::CorruptFile,
         RejectReason::CheckFailed,
         RejectReason::ContractViolated,
-        RejectReason::TargetRefused,
     ];
     /// The code as it is written everywhere: `bad_value`, `check_failed` …
     pub fn code(self) -> &'static str {
@@ -63,7 +60,6 @@ impl RejectReason {
             RejectReason::CorruptFile => "corrupt_file",
             RejectReason::CheckFailed => "check_failed",
             RejectReason::ContractViolated => "contract_violated",
-            RejectReason::TargetRefused => "target_refused",
         }
     }
     /// The reason with this code.
@@ -74,7 +70,7 @@ impl RejectReason {
     pub fn meaning(self) -> &'static str {
         match self {
             RejectReason::BadValue => "A value does not parse as its column's type.",
-            RejectReason::MissingValue => "A column that must have a value has none.",
+            RejectReason::MissingValue => "Nothing stands where the records of the file should be.",
             RejectReason::TooFewFields => "The row ends before its last column.",
             RejectReason::TooManyFields => "The row has more fields than there are columns.",
             RejectReason::BadQuote => "A quote opens and is never closed, or text follows where it closes.",
@@ -84,7 +80,6 @@ impl RejectReason {
             RejectReason::CorruptFile => "The file as a whole could not be read.",
             RejectReason::CheckFailed => "A check of the pipeline does not hold for the row.",
             RejectReason::ContractViolated => "The row has a column, or a field of one, that the contract does not allow.",
-            RejectReason::TargetRefused => "The target did not take the row.",
         }
     }
     /// Its page of the docs: a path in the repository.

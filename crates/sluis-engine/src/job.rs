@@ -35,10 +35,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// The columns that rows get besides those of their files: the source's, and the one for what a contract rescues.
+    /// The columns that rows get besides those of their files: the source's, and the one for what the contract or the format rescues.
     pub fn added_columns(&self) -> SchemaRef {
         let source = self.source.constant_columns();
-        if !self.contract.rescues() {
+        if !self.contract.rescues() && !self.format.as_ref().is_some_and(|f| f.rescues()) {
             return source;
         }
         let rescued = Arc::new(Field::new(RESCUED, DataType::Utf8, true));

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use sluis_core::registry::{FileHead, Sniffed};
 use sluis_core::{EncoderFactory, Error, Result};
 
+use crate::compress::unpack::beginning;
+
 /// A format's configuration; nothing (`null`) means all defaults.
 ///
 /// # Errors
@@ -32,11 +34,12 @@ pub fn lenient<T: DeserializeOwned + schemars::JsonSchema>(value: &Value) -> Res
     config_of("", &kept)
 }
 
-/// Files that begin with their format's mark: all that have bytes must.
+/// Files that begin with their format's mark, as they are or unpacked: all that have bytes must.
 pub fn sniff_magic(heads: &[FileHead], magic: &[u8]) -> Option<Sniffed> {
     let mut heads = heads.iter().filter(|h| !h.bytes.is_empty()).peekable();
     heads.peek()?;
-    heads.all(|h| h.bytes.starts_with(magic)).then(|| Sniffed { options: Value::Object(Map::new()), confidence: 1.0, notes: Vec::new() })
+    let begins = |h: &FileHead| h.bytes.starts_with(magic) || beginning(h, magic.len()).0 == magic;
+    heads.all(begins).then(|| Sniffed { options: Value::Object(Map::new()), confidence: 1.0, notes: Vec::new() })
 }
 
 /// One schema with the keys of both; those of `reading` win.

@@ -52,6 +52,8 @@ pub use raw::RAW;
 use sluis_core::FormatDef;
 
 #[cfg(test)]
+mod bombs;
+#[cfg(test)]
 mod conforms;
 #[cfg(test)]
 mod hostile;

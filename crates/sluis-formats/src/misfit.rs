@@ -5,7 +5,7 @@
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::DataType;
 use sluis_core::columns::widen;
-use sluis_core::{Misfit, Misfits, ReadOptions, Result};
+use sluis_core::{Misfit, Misfits, ReadOptions, Result, Surplus};
 
 use crate::cast::normal_type;
 use crate::cell::Cells;
@@ -41,12 +41,21 @@ pub fn tell(batch: &RecordBatch, bad: &mut Vec<(usize, usize, String)>, options:
 
 /// Leaves out the values of rows that are taken out of their batch; those of others follow their rows.
 pub fn retain(misfits: &mut Vec<Misfit>, keep: &BooleanArray) {
+    follow(misfits, keep, |m| &mut m.row);
+}
+
+/// Likewise, what is beyond the columns.
+pub fn retain_surplus(surplus: &mut Vec<Surplus>, keep: &BooleanArray) {
+    follow(surplus, keep, |s| &mut s.row);
+}
+
+fn follow<T>(all: &mut Vec<T>, keep: &BooleanArray, row_of: impl Fn(&mut T) -> &mut usize) {
     let (mut row, mut kept) = (0, 0);
-    misfits.retain_mut(|m| {
-        kept += (row..m.row).filter(|r| keep.value(*r)).count();
-        row = m.row;
-        let stays = keep.value(m.row);
-        m.row = kept;
-        stays
+    all.retain_mut(|one| {
+        let at = row_of(one);
+        kept += (row..*at).filter(|r| keep.value(*r)).count();
+        row = *at;
+        *at = kept;
+        keep.value(row)
     });
 }

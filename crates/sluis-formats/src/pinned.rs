@@ -56,7 +56,7 @@ pub fn fit(batch: &RecordBatch, mut lines: Vec<u64>, mut rejects: Vec<Reject>, o
         out = filter_record_batch(&out, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
     }
     let origins = options.keep_origins.then_some(RowOrigins { lines, raw: None });
-    Ok(Decoded { batch: out, origins, rejects, misfits })
+    Ok(Decoded { batch: out, origins, rejects, misfits, surplus: Vec::new() })
 }
 
 fn named_cells(batch: &RecordBatch) -> Result<Vec<(Vec<u8>, Cells)>> {

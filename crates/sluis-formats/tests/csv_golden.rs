@@ -45,6 +45,7 @@ async fn told(folder: &Path, piece: usize) -> String {
                         out.push_str(&format!("names {}\n", names.join(" | ")));
                     }
                     rows(&d.batch, &mut out);
+                    d.surplus.iter().for_each(|s| out.push_str(&format!("surplus of row {}: {}\n", s.row, s.members)));
                     for r in &d.rejects {
                         let column = r.column.as_deref().map(|c| format!(" in {c}")).unwrap_or_default();
                         out.push_str(&format!(

@@ -10,9 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use sluis_core::{FileFormat, ReadOptions};
+use sluis_formats::archive::{Archive, Choose};
 use sluis_formats::memory::memory_file_in_pieces;
 
 /// A target: its corpus, and what is done with an input.
@@ -30,6 +31,7 @@ const TARGETS: &[Target] = &[
     #[cfg(feature = "orc")]
     Target { name: "orc", run: orc },
     Target { name: "decompress", run: decompress },
+    Target { name: "archive", run: archive },
 ];
 
 /// Mutations of a run without `FUZZ_ROUNDS`, for each target.
@@ -42,7 +44,7 @@ fn csv(input: &[u8]) {
         json!({}),
         json!({ "columns": "string", "ragged": "repair", "quotes": "lenient" }),
         json!({ "delimiter": "auto", "quotes": "lenient" }),
-        json!({ "delimiter": "||", "escape": "\\", "trim": true, "newline": "any", "ragged": "pad" }),
+        json!({ "delimiter": "||", "escape": "\\", "trim": true, "newline": "any", "ragged": "rescue" }),
         json!({ "header": 0, "newline": "\\x1e", "quote": "'", "max_row": 1024 }),
         json!({ "header": 2, "footer": 1, "skip": 1, "comment": "#", "footer_count": 1 }),
         json!({ "encoding": "utf-16", "columns": { "a": "int", "b": "decimal(9,2)", "c": "timestamp(%d.%m.%Y)" } }),
@@ -89,6 +91,44 @@ fn decompress(input: &[u8]) {
     same_however_cut("csv", &json!({ "columns": "string" }), name, file);
 }
 
+/// The first byte chooses the name, the rest is the file.
+fn archive(input: &[u8]) {
+    let (choice, file) = input.split_first().map_or((0, input), |(c, f)| (*c, f));
+    let name = ["/f.zip", "/f.tar", "/f.tar.gz", "/f.tar.xz", "/f.tbz2"][usize::from(choice) % 5];
+    let whole = members(name, file, 1 << 20);
+    let pieces = members(name, file, 7);
+    assert_eq!(whole.1, pieces.1, "{name}");
+    // How much is read before damage is found is no promise.
+    if whole.1.is_none() {
+        assert_eq!(whole.0, pieces.0, "{name}");
+    }
+}
+
+/// Names and bytes of members, and the error's kind.
+fn members(name: &str, bytes: &[u8], piece: usize) -> (Vec<(String, Vec<u8>)>, Option<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let kind = Archive::by_name(name).expect("the name of an archive");
+    let mut out = Vec::new();
+    let read = async {
+        let choose: Choose = Arc::new(|_| Some(Default::default()));
+        let mut members = sluis_formats::archive::open(memory_file_in_pieces(name, bytes.to_vec(), piece), kind, choose).await?;
+        while let Some(member) = members.next().await? {
+            let version = member.file.version().clone();
+            let pieces: Vec<bytes::Bytes> = member.file.stream().await?.try_collect().await?;
+            let content = pieces.concat();
+            assert_eq!(content.len() as u64, version.size, "{}: as long as it says", version.path);
+            if !member.alone {
+                let (from, to) = (version.size / 3, version.size / 2);
+                assert_eq!(member.file.range(from..to).await?, &content[from as usize..to as usize], "{}", version.path);
+            }
+            out.push((version.path, content));
+        }
+        members.verify().await
+    };
+    let error = runtime.block_on(read).err().map(|e| format!("{:?}", e.kind()));
+    (out, error)
+}
+
 fn same_however_cut(format: &str, options: &Value, path: &str, file: &[u8]) {
     let whole = read(format, options, path, file, 1 << 20);
     let pieces = read(format, options, path, file, 7);
@@ -130,6 +170,7 @@ fn read(format: &str, options: &Value, path: &str, bytes: &[u8], piece: usize) -
                         }
                         rows.push(String::from_utf8_lossy(&text).into_owned());
                     }
+                    rows.extend(d.surplus.iter().map(|s| s.members.clone()));
                     rejects.extend(d.rejects.iter().map(|r| format!("{} {}", r.line, r.reason.code())));
                 }
                 Err(e) => error = Some(format!("{:?}", e.kind())),
@@ -275,6 +316,11 @@ fn parquet_holds() {
 #[test]
 fn decompression_holds() {
     fuzz("decompress");
+}
+
+#[test]
+fn archives_hold() {
+    fuzz("archive");
 }
 
 #[test]

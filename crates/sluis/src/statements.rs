@@ -56,7 +56,8 @@ fn diagnostic(pipeline: &Pipeline, problem: SqlProblem) -> Diagnostic {
 /// The columns that a pipeline's configuration names, and whether its files can have no others.
 pub fn known_columns(pipeline: &Pipeline) -> (SchemaRef, bool) {
     let mut constants = (pipeline.source.def.constant_columns)(&pipeline.source.config);
-    if pipeline.contract.rescues() {
+    let format = pipeline.format.as_ref();
+    if pipeline.contract.rescues() || format.is_some_and(|f| f.rescues()) {
         constants = unite(&constants, &Schema::new(vec![Field::new(RESCUED, DataType::Utf8, true)]));
     }
     let Some(format) = &pipeline.format else { return (constants, false) };

@@ -25,6 +25,14 @@ impl Builder<'_, '_> {
     /// A contract that can never come to bear (unless it is the project's, for whom it may), and a column that would be there twice. The
     /// contract as it is then.
     pub(super) fn contract_combinations(&mut self, node: &Node, contract: Contract, source: &SourcePart, format: Option<&FormatPart>) -> Contract {
+        let clash = |format: &FormatPart| {
+            (source.def.constant_columns)(&source.config).field_with_name(RESCUED).is_ok()
+                || (format.def.declared_columns)(&format.config).is_some_and(|c| c.field_with_name(RESCUED).is_ok())
+        };
+        let twice = || Diagnostic::error("cannot-combine", format!("`rescue` adds a column `{RESCUED}`, and there is one of that name"));
+        if let Some(format) = format.filter(|f| !contract.rescues() && f.rescues() && clash(f)) {
+            self.report(twice().at(&format.span.first_line()).help("give the other column another name"), "from");
+        }
         let Some(entry) = node.entry("contract") else { return contract };
         let own = entry.value.span.file().path() == source.span.file().path();
         let at = entry.value.span.first_line();
@@ -49,11 +57,8 @@ impl Builder<'_, '_> {
             let d = Diagnostic::error("cannot-combine", message).at(&said("types")).also(&format.span, "every column is text");
             self.report(d.help("leave `types` out, or declare the columns' types"), "contract");
         }
-        let clash = (source.def.constant_columns)(&source.config).field_with_name(RESCUED).is_ok()
-            || (format.def.declared_columns)(&format.config).is_some_and(|c| c.field_with_name(RESCUED).is_ok());
-        if contract.rescues() && clash {
-            let d = Diagnostic::error("cannot-combine", format!("`rescue` adds a column `{RESCUED}`, and there is one of that name"));
-            self.report(d.at(&at).help("give the other column another name"), "contract");
+        if contract.rescues() && clash(format) {
+            self.report(twice().at(&at).help("give the other column another name"), "contract");
         }
         contract
     }

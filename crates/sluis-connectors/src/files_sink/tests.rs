@@ -291,6 +291,28 @@ async fn a_raw_file_is_replaced_in_its_place() {
 }
 
 #[tokio::test]
+async fn members_of_an_archive_are_raw_files_that_leave_with_its_version() {
+    let members = |rows: &[(&str, &str)]| {
+        let files = rows.iter().map(|(name, _)| format!("/in/x.zip/{name}"));
+        batch(vec![
+            ("content", Arc::new(arrow_array::BinaryArray::from_iter_values(rows.iter().map(|(_, text)| text.as_bytes()))) as ArrayRef),
+            ("_file", Arc::new(StringArray::from_iter_values(files))),
+        ])
+    };
+    let h = Hand::memory(json!({ "format": "raw" }), true);
+    let other = (Some("/in/y"), batch(vec![("content", content(&[b"y"]).column(0).clone()), ("_file", Arc::new(StringArray::from(vec!["/in/y"])))]));
+    h.epoch(1, vec![(Some("/in/x.zip"), members(&[("a", "1"), ("a", "2"), ("b", "b")])), other]).await;
+    let texts = |all: &[(&str, &str)]| all.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect::<BTreeMap<_, _>>();
+    assert_eq!(h.texts().await, texts(&[("a", "12"), ("b", "b"), ("y", "y")]));
+    let staged = h.stage(2, vec![(Some("/in/x.zip"), members(&[("a", "new"), ("c", "c")]))]).await.unwrap();
+    h.commit(2, &staged, &["/in/x.zip"]).await.unwrap();
+    assert_eq!(h.texts().await, texts(&[("a", "new"), ("c", "c"), ("y", "y")]));
+    // Rows that do not say which member they are from would become one file.
+    let e = h.stage(3, vec![(Some("/in/z.zip"), content(&[b"1", b"2"]))]).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Config && e.hint_text().unwrap().contains("metadata"), "{e:?}");
+}
+
+#[tokio::test]
 async fn a_new_version_may_have_other_partitions_and_fewer_files() {
     let h = Hand::memory(json!({ "format": "csv", "partition_by": ["day"], "roll": { "rows": 1 } }), true);
     h.epoch(1, vec![(Some("/in/a"), days(&[(1, 0), (2, 0), (3, 1)])), (Some("/in/b"), days(&[(9, 0)]))]).await;

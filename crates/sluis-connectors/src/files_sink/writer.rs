@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use sluis_core::columns::{align, unite};
 use sluis_core::{Attempt, Committable, Error, ErrorKind, Result, SinkWriter, WriteBatch};
+use sluis_formats::archive::Archive;
 
 use super::commit::Handle;
 use super::config::Mode;
@@ -50,8 +51,10 @@ pub struct FilesWriter {
     columns: Option<SchemaRef>,
     /// By folder.
     open: BTreeMap<String, Output>,
-    /// The source file whose rows are coming, where files are kept apart by it.
+    /// The source file whose rows are coming, where files are kept apart by it; for `raw` it may be a member of an archive.
     origin: Option<Arc<str>>,
+    /// The source file as its versions count, for `raw`: of a member it is the archive.
+    source: Option<Arc<str>>,
     names: HashMap<Arc<str>, Names>,
     /// For `raw`: source files so far, and targets.
     came: HashSet<Arc<str>>,
@@ -69,6 +72,7 @@ impl FilesWriter {
             columns: None,
             open: BTreeMap::new(),
             origin: None,
+            source: None,
             names: HashMap::new(),
             came: HashSet::new(),
             taken: HashSet::new(),
@@ -155,7 +159,7 @@ impl FilesWriter {
     }
 
     async fn label(&mut self, folder: &str) -> Result<Label> {
-        let source = self.origin.as_ref().filter(|_| self.target.replaces).map(|o| o.to_string());
+        let source = self.source.as_ref().or(self.origin.as_ref()).filter(|_| self.target.replaces).map(|o| o.to_string());
         match (&self.origin.clone(), self.target.mode) {
             (Some(origin), Mode::Replace) => {
                 let mut names = self.names_of(origin).await?;
@@ -166,7 +170,7 @@ impl FilesWriter {
             }
             (Some(origin), Mode::Raw) => {
                 let target = below(folder, &self.name(self.sequence));
-                let over = self.raw_over(origin, &target).await?;
+                let over = self.raw_over(origin, source.as_deref(), &target).await?;
                 Ok(Label { target, source, next: 0, over })
             }
             _ => Ok(Label { target: below(folder, &self.name(self.sequence)), source, next: 0, over: false }),
@@ -182,14 +186,16 @@ impl FilesWriter {
     }
 
     /// Whether an earlier version of the same source is at `target`; what else is there is in the way, and better said now than at the commit.
-    async fn raw_over(&mut self, origin: &Arc<str>, target: &str) -> Result<bool> {
+    async fn raw_over(&mut self, origin: &Arc<str>, source: Option<&str>, target: &str) -> Result<bool> {
         let address = self.target.storage.address(target);
         if !self.taken.insert(target.to_owned()) {
             return Err(Error::new(ErrorKind::Conflict, format!("two source files would be {address}")).context("file", origin).hint(
                 "give them different names, as in `name: \"{source}-{name}\"`, or folders, with `partition_by` and a column that `match` captures",
             ));
         }
-        if self.target.replaces && self.target.sources().current(origin).await?.is_some_and(|e| e.files.iter().any(|f| f == target)) {
+        if let Some(source) = source
+            && self.target.sources().current(source).await?.is_some_and(|e| e.files.iter().any(|f| f == target))
+        {
             return Ok(true);
         }
         if self.target.storage.head(target).await?.is_some() {
@@ -242,9 +248,15 @@ impl SinkWriter for FilesWriter {
             Mode::Append => self.take(None, batch.batch).await,
             Mode::Replace => self.take(batch.origin, batch.batch).await,
             Mode::Raw => {
+                let source = batch.origin.clone();
                 for (origin, rows) in by_file(batch)? {
-                    if self.origin.as_ref() != Some(&origin) && !self.came.insert(origin.clone()) {
-                        return Err(Error::internal(format!("the pieces of {origin} did not come one after the other")));
+                    if self.origin.as_ref() != Some(&origin) {
+                        if !self.came.insert(origin.clone()) {
+                            return Err(Error::internal(format!("the pieces of {origin} did not come one after the other")));
+                        }
+                        // What is open is of the source before.
+                        self.close_all().await?;
+                        self.source.clone_from(&source);
                     }
                     self.take(Some(origin), rows).await?;
                 }
@@ -261,7 +273,7 @@ impl SinkWriter for FilesWriter {
     }
 }
 
-/// For `raw`: the rows of each source file, by `_file` (which is left out) or else by the batch's origin.
+/// For `raw`: the rows of each source file, or member of one, by `_file` (which is left out) or else by the batch's origin.
 fn by_file(batch: WriteBatch) -> Result<Vec<(Arc<str>, RecordBatch)>> {
     let WriteBatch { mut batch, origin } = batch;
     let Some((at, _)) = batch.schema().column_with_name(FILE) else {
@@ -269,12 +281,14 @@ fn by_file(batch: WriteBatch) -> Result<Vec<(Arc<str>, RecordBatch)>> {
             Error::config("`raw` keeps source files apart, and these rows do not say which file they are from")
                 .hint("add `metadata: [file]` to the source, and keep the column `_file` in `select`")
         })?;
+        if Archive::by_name(&origin).is_some() {
+            return Err(Error::config("`raw` keeps files apart, and rows of an archive do not say which of its members they are from")
+                .context("file", &origin)
+                .hint("add `metadata: [file]` to the source, and keep the column `_file` in `select`"));
+        }
         return Ok(vec![(origin, batch)]);
     };
     let files = batch.remove_column(at);
-    if let Some(origin) = origin {
-        return Ok(vec![(origin, batch)]);
-    }
     let files = match files.data_type() {
         DataType::Utf8 => files,
         _ => sluis_formats::cast_column(&files, &DataType::Utf8)?,

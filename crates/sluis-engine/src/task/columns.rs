@@ -126,9 +126,9 @@ impl Columns {
     }
 
     fn clash(&self, name: &str, kind: ErrorKind) -> Error {
-        let who = if name == RESCUED { "the contract" } else { "the source" };
+        let who = if name == RESCUED { "`rescue`" } else { "the source" };
         Error::new(kind, format!("the files have a column `{name}`, and {who} adds one of that name")).hint(if name == RESCUED {
-            "give that column of the files another name with the format's `names`, or choose a contract without `rescue`"
+            "give that column of the files another name with the format's `names`, or choose another `contract` (or another `ragged`) than `rescue`"
         } else if name.starts_with('_') {
             "leave that name out of `metadata`, or rename the files' column in the format's `columns`"
         } else {
@@ -374,7 +374,7 @@ mod tests {
         let out = columns.complete(&batch, &mut expanded, None, Some(text.clone())).unwrap();
         assert_eq!(out.column(1).as_string::<i32>().value(0), "x");
         let e = columns.meet(RecordBatch::try_from_iter([("_rescued", text)]).unwrap().schema_ref(), false).err().unwrap();
-        assert_eq!(e.message(), "the files have a column `_rescued`, and the contract adds one of that name");
+        assert_eq!(e.message(), "the files have a column `_rescued`, and `rescue` adds one of that name");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The contract at work on one decoded batch: columns that are kept out, and values that are not of their column's type.
+//! The contract at work on one decoded batch: columns that are kept out, values that are not of their column's type, and what rows hold
+//! beyond their last column.
 //!
 //! Deliberately not here: which columns are kept out (`columns`), which values are told (the reader). A value is what is neither null nor
 //! the empty text. Guarantees: a batch without either passes untouched; every row stays or becomes one reject.
@@ -12,7 +13,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
-use sluis_core::{Contract, Error, ErrorKind, Misfit, OnDrift, Reject, RejectReason, Result, RowOrigins, ValueCounts};
+use sluis_core::{Contract, Error, ErrorKind, Misfit, OnDrift, Reject, RejectReason, Result, RowOrigins, Surplus, ValueCounts};
 
 /// A batch as the contract leaves it.
 pub struct Kept {
@@ -25,14 +26,24 @@ pub struct Kept {
     pub rejects: Vec<Reject>,
     /// By column of the batch, those with any.
     pub values: Vec<(usize, ValueCounts)>,
+    /// Fields beyond the last column that were rescued.
+    pub surplus: u64,
 }
 
-/// Applies `contract` to a batch: `strange` are its columns that are kept out, `misfits` the values told.
+/// Applies `contract` to a batch: `strange` are its columns that are kept out, `misfits` the values told; `surplus` is rescued whatever
+/// the contract says.
 ///
 /// # Errors
 /// `ErrorKind::Data`: `freeze`, with the column.
-pub fn apply(contract: Contract, batch: RecordBatch, origins: Option<RowOrigins>, strange: &[usize], misfits: Vec<Misfit>) -> Result<Kept> {
-    let mut kept = Kept { batch, origins, rescued: None, rejects: Vec::new(), values: Vec::new() };
+pub fn apply(
+    contract: Contract,
+    batch: RecordBatch,
+    origins: Option<RowOrigins>,
+    strange: &[usize],
+    misfits: Vec<Misfit>,
+    mut surplus: Vec<Surplus>,
+) -> Result<Kept> {
+    let mut kept = Kept { batch, origins, rescued: None, rejects: Vec::new(), values: Vec::new(), surplus: 0 };
     let mut rescue: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
     let mut rejected: BTreeMap<usize, usize> = BTreeMap::new();
     for &column in strange {
@@ -61,11 +72,13 @@ pub fn apply(contract: Contract, batch: RecordBatch, origins: Option<RowOrigins>
         }
     }
     rescue.retain(|row, _| !rejected.contains_key(row));
+    surplus.retain(|s| !rejected.contains_key(&s.row));
+    kept.surplus = surplus.iter().map(|s| s.fields).sum();
     for (column, _) in rescue.values().flatten() {
         kept.count(*column, ValueCounts { discarded: 0, rescued: 1 });
     }
-    if !rescue.is_empty() {
-        kept.rescued = Some(kept.written_out(&rescue)?);
+    if !rescue.is_empty() || !surplus.is_empty() {
+        kept.rescued = Some(kept.written_out(&rescue, &surplus)?);
     }
     if !rejected.is_empty() {
         kept.take_out(&rejected)?;
@@ -110,10 +123,14 @@ impl Kept {
     }
 
     /// The column `_rescued`.
-    fn written_out(&self, rescue: &BTreeMap<usize, Vec<(usize, String)>>) -> Result<ArrayRef> {
+    fn written_out(&self, rescue: &BTreeMap<usize, Vec<(usize, String)>>, surplus: &[Surplus]) -> Result<ArrayRef> {
+        let mut surplus = surplus.iter().peekable();
         let written = |row: usize| -> Result<Option<String>> {
-            let Some(values) = rescue.get(&row) else { return Ok(None) };
-            let mut values: Vec<&(usize, String)> = values.iter().collect();
+            let beyond = surplus.next_if(|s| s.row == row);
+            let mut values: Vec<&(usize, String)> = rescue.get(&row).into_iter().flatten().collect();
+            if values.is_empty() && beyond.is_none() {
+                return Ok(None);
+            }
             values.sort_by_key(|(column, _)| *column);
             let mut out = String::from("{");
             for (n, (column, value)) in values.into_iter().enumerate() {
@@ -122,6 +139,10 @@ impl Kept {
                 out.push_str(&quoted(self.batch.schema_ref().field(*column).name())?);
                 out.push_str(": ");
                 out.push_str(&quoted(value)?);
+            }
+            if let Some(beyond) = beyond {
+                out.push_str(if out.len() > 1 { ", " } else { "" });
+                out.push_str(&beyond.members);
             }
             out.push('}');
             Ok(Some(out))
@@ -187,7 +208,11 @@ mod tests {
     }
 
     fn applied(columns: OnDrift, types: OnDrift) -> Kept {
-        apply(Contract { columns, types }, batch(), origins(), &[1, 2], vec![misfit(1), misfit(3)]).unwrap()
+        apply(Contract { columns, types }, batch(), origins(), &[1, 2], vec![misfit(1), misfit(3)], vec![beyond(0), beyond(2)]).unwrap()
+    }
+
+    fn beyond(row: usize) -> Surplus {
+        Surplus { row, members: r#""c4": "\"", "c6": "z""#.into(), fields: 2 }
     }
 
     fn rescued(kept: &Kept) -> Vec<Option<String>> {
@@ -198,7 +223,9 @@ mod tests {
     #[test]
     fn values_are_left_out_and_counted() {
         let kept = applied(OnDrift::DiscardValue, OnDrift::DiscardValue);
-        assert_eq!((kept.batch.num_rows(), kept.rejects.len(), rescued(&kept)), (4, 0, vec![]));
+        let want = [Some(r#"{"c4": "\"", "c6": "z"}"#), None, Some(r#"{"c4": "\"", "c6": "z"}"#), None];
+        assert_eq!((kept.batch.num_rows(), kept.rejects.len(), rescued(&kept)), (4, 0, want.map(|t| t.map(str::to_owned)).to_vec()));
+        assert_eq!(kept.surplus, 4);
         let counts: Vec<_> = kept.values.iter().map(|(c, v)| (*c, v.discarded, v.rescued)).collect();
         assert_eq!(counts, [(1, 2, 0), (2, 1, 0), (0, 2, 0)]);
     }
@@ -206,7 +233,12 @@ mod tests {
     #[test]
     fn values_are_rescued_as_json_in_the_order_of_columns() {
         let kept = applied(OnDrift::Rescue, OnDrift::Rescue);
-        let want = [Some(r#"{"x": "a"}"#), Some(r#"{"n": "seven"}"#), None, Some(r#"{"n": "seven", "x": "\"d", "y": "e"}"#)];
+        let want = [
+            Some(r#"{"x": "a", "c4": "\"", "c6": "z"}"#),
+            Some(r#"{"n": "seven"}"#),
+            Some(r#"{"c4": "\"", "c6": "z"}"#),
+            Some(r#"{"n": "seven", "x": "\"d", "y": "e"}"#),
+        ];
         assert_eq!(rescued(&kept), want.map(|t| t.map(str::to_owned)));
         assert_eq!(kept.values.iter().map(|(_, v)| v.rescued).sum::<u64>(), 5);
     }
@@ -219,14 +251,15 @@ mod tests {
             [(2, Some("x"), &b"aa"[..]), (5, Some("x"), &b"dd"[..])]
         );
         assert!(kept.rejects.iter().all(|r| r.reason == RejectReason::ContractViolated));
-        assert_eq!((kept.batch.num_rows(), rescued(&kept)), (2, vec![Some(r#"{"n": "seven"}"#.to_owned()), None]));
+        assert_eq!((kept.batch.num_rows(), rescued(&kept)), (2, vec![Some(r#"{"n": "seven"}"#.to_owned()), Some(r#"{"c4": "\"", "c6": "z"}"#.to_owned())]));
+        assert_eq!(kept.surplus, 2, "what is in a rejected row is not counted");
         assert_eq!(kept.origins.as_ref().unwrap().lines, [3, 4]);
         assert_eq!(kept.values, [(0, ValueCounts { discarded: 0, rescued: 1 })]);
     }
 
     #[test]
     fn a_frozen_schema_takes_no_column_even_without_values() {
-        let e = apply(Contract { columns: OnDrift::Freeze, types: OnDrift::Evolve }, batch(), None, &[2], vec![]).err().unwrap();
+        let e = apply(Contract { columns: OnDrift::Freeze, types: OnDrift::Evolve }, batch(), None, &[2], vec![], vec![]).err().unwrap();
         assert_eq!((e.kind(), e.contexts()[0].1.as_str()), (ErrorKind::Data, "y"));
     }
 }

@@ -14,10 +14,11 @@ use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use sluis_core::columns::{schema_to_json, widen};
+use sluis_core::contract::RESCUED;
 use sluis_core::transform::CheckFailure;
 use sluis_core::{
     Attempt, Contract, Decoded, Error, Misfit, Misfits, OnDrift, Outcome, ReadOptions, Reject, RejectReason, Result, RowCounts, RowOrigins, Split,
-    SplitReport, TransformPlan, TransformRun, Transformed, WriteBatch, crash,
+    SplitReport, TransformPlan, TransformRun, Transformed, ValueCounts, WriteBatch, crash,
 };
 use tokio::sync::mpsc;
 
@@ -224,7 +225,7 @@ impl<'a> Flow<'a> {
     }
 
     async fn take_rows(&mut self, decoded: Decoded) -> Result<(), Fault> {
-        let Decoded { batch, origins, rejects, misfits } = decoded;
+        let Decoded { batch, origins, rejects, misfits, surplus } = decoded;
         if !misfits.is_empty() && self.contract.types == OnDrift::Evolve {
             return Ok(self.learn(&batch, misfits)?);
         }
@@ -245,15 +246,18 @@ impl<'a> Flow<'a> {
         let path = self.file.clone();
         let met = self.columns.meet(batch.schema_ref(), self.plain).map_err(|e| e.context("file", &path))?;
         self.watch.batch(met.present, met.again);
-        let kept = if met.strange.is_empty() && misfits.is_empty() {
-            Kept { batch, origins, rescued: None, rejects: Vec::new(), values: Vec::new() }
+        let kept = if met.strange.is_empty() && misfits.is_empty() && surplus.is_empty() {
+            Kept { batch, origins, rescued: None, rejects: Vec::new(), values: Vec::new(), surplus: 0 }
         } else {
             let strange = met.strange.to_vec();
-            apply(self.contract, batch, origins, &strange, misfits).map_err(|e| e.context("file", &path))?
+            apply(self.contract, batch, origins, &strange, misfits, surplus).map_err(|e| e.context("file", &path))?
         };
-        let Kept { batch, origins, rescued, rejects, values } = kept;
+        let Kept { batch, origins, rescued, rejects, values, surplus } = kept;
         for (column, values) in values {
             self.watch.values(self.split, batch.schema_ref().field(column).name(), values);
+        }
+        if surplus > 0 {
+            self.watch.values(self.split, RESCUED, ValueCounts { discarded: 0, rescued: surplus });
         }
         self.take_rejects(rejects).await?;
         let rows = batch.num_rows();

@@ -1,10 +1,9 @@
 //! A member of an archive as a file: a stretch of the archive, perhaps compressed, with the length and checksum that the archive promises.
 //!
 //! Formats that need random access (Parquet) get it: of stored members from the archive itself, of compressed ones from memory or, beyond
-//! [`IN_MEMORY`], from a temporary file without a name. Deliberately not here: members of compressed tars that are too large to hold.
+//! [`crate::compress::spool::IN_MEMORY`], from a temporary file without a name. Deliberately not here: members of compressed tars that are too large to hold.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,10 +14,8 @@ use tokio::sync::OnceCell;
 
 use super::window::Windows;
 use super::{damaged, of_file};
+use crate::compress::spool::Spool;
 use crate::compress::{Compression, Decompressor};
-
-/// Members up to this size are held in memory where a format wants them at random places.
-pub const IN_MEMORY: u64 = 8 << 20;
 
 /// How a member is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +54,6 @@ pub struct Stretch {
     pub unpacking: Arc<Unpacking>,
     /// The plain bytes, once a format wanted some of them.
     pub spool: OnceCell<Arc<Spool>>,
-}
-
-/// Plain bytes at hand.
-pub enum Spool {
-    Memory(Bytes),
-    File(std::fs::File),
 }
 
 /// Unpacking in progress.
@@ -127,7 +118,7 @@ impl Stretch {
     }
 
     async fn plain(&self) -> Result<Arc<Spool>> {
-        let make = || async { spool(self.stream().await?, self.version.size).await };
+        let make = || async { Spool::of(self.stream().await?).await };
         self.spool.get_or_try_init(make).await.cloned()
     }
 }
@@ -157,7 +148,7 @@ impl RawFile for Stretch {
             let at = self.range_in_archive().await.map_err(|e| self.told(e))?;
             return self.windows.get(at.start + range.start..at.start + range.end).await.map_err(|e| self.told(e));
         }
-        self.plain().await?.get(range).await
+        self.plain().await?.get(range).await.map_err(|e| self.told(e))
     }
 
     async fn verify(&self) -> Result<()> {
@@ -202,50 +193,4 @@ fn slice(bytes: &Bytes, range: Range<u64>) -> Result<Bytes> {
         return Err(damaged(format!("bytes {} to {} of a member of {} were asked for", range.start, range.end, bytes.len())));
     }
     Ok(bytes.slice(range.start as usize..range.end as usize))
-}
-
-/// Takes all of a stream of about `size` bytes, for random access.
-///
-/// # Errors
-/// Those of the stream, and of writing a temporary file.
-pub async fn spool(mut pieces: BoxStream<'static, Result<Bytes>>, size: u64) -> Result<Arc<Spool>> {
-    if size <= IN_MEMORY {
-        let mut all = Vec::with_capacity(size as usize);
-        while let Some(piece) = pieces.try_next().await? {
-            all.extend_from_slice(&piece);
-        }
-        return Ok(Arc::new(Spool::Memory(all.into())));
-    }
-    let failed = |e| Error::io("unpack a member into", std::env::temp_dir().display(), e);
-    let mut file = tempfile::tempfile().map_err(failed)?;
-    while let Some(piece) = pieces.try_next().await? {
-        let written = tokio::task::spawn_blocking(move || {
-            let written = std::io::Write::write_all(&mut file, &piece);
-            (file, written)
-        });
-        let (back, written) = written.await.map_err(|e| Error::internal("unpacking panicked").source(e))?;
-        written.map_err(failed)?;
-        file = back;
-    }
-    Ok(Arc::new(Spool::File(file)))
-}
-
-impl Spool {
-    /// Some of the bytes.
-    ///
-    /// # Errors
-    /// `ErrorKind::CorruptInput`: they are not there. Those of reading.
-    pub async fn get(self: &Arc<Self>, range: Range<u64>) -> Result<Bytes> {
-        let this = match &**self {
-            Spool::Memory(bytes) => return slice(bytes, range),
-            Spool::File(_) => self.clone(),
-        };
-        let read = tokio::task::spawn_blocking(move || {
-            let Spool::File(file) = &*this else { return Ok(Bytes::new()) };
-            let mut out = vec![0; (range.end - range.start) as usize];
-            file.read_exact_at(&mut out, range.start).map(|()| Bytes::from(out))
-        });
-        let read = read.await.map_err(|e| Error::internal("reading a temporary file panicked").source(e))?;
-        read.map_err(|e| Error::io("read a member from", std::env::temp_dir().display(), e))
-    }
 }

@@ -7,6 +7,7 @@
 //! | [`tar`] | tar: header by header; plain ones in windows, compressed ones as a stream |
 //! | [`tar_header`] | one header of a tar |
 //! | [`member`] | a member as a file: decompressed, checked, and at random places |
+//! | [`mod@write`] | small archives written |
 //!
 //! Deliberately not here: which members are wanted ([`Choose`]), formats, nested archives (they are refused).
 //! Guarantees: bounded memory; a truncated archive, a lying header and a wrong checksum are `ErrorKind::CorruptInput`; no name is ever used
@@ -18,6 +19,7 @@ pub mod tar_header;
 #[cfg(test)]
 mod tests;
 pub mod window;
+pub mod write;
 pub mod zip;
 
 use std::collections::BTreeMap;

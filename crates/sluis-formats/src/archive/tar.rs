@@ -15,10 +15,11 @@ use futures::stream::{self, BoxStream, StreamExt};
 use sluis_core::{Error, FileVersion, Member, Members, RawFile, Result, Unpacking};
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard};
 
-use super::member::{Held, Packing, Place, Spool, Stretch, spool};
+use super::member::{Held, Packing, Place, Stretch};
 use super::tar_header::{BLOCK, Header, Kind, Records, header, records, sparse};
 use super::window::Windows;
 use super::{Choose, damaged, member_version, not_nested, of_file, tar_compression, tidy_name};
+use crate::compress::spool::Spool;
 use crate::compress::unpack::Unpacked;
 use crate::compress::{Compression, HEAD};
 
@@ -383,7 +384,7 @@ impl RawFile for Flowing {
     }
 
     async fn range(&self, range: Range<u64>) -> Result<Bytes> {
-        let make = || async { spool(self.stream().await?, self.version.size).await };
+        let make = || async { Spool::of(self.stream().await?).await };
         let spool = self.spool.get_or_try_init(make).await?;
         if range.start > range.end || range.end > self.version.size {
             return Err(damaged(format!("bytes {} to {} of a member of {} were asked for", range.start, range.end, self.version.size)));

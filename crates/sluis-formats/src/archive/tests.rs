@@ -469,3 +469,17 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_written_is_read_back() {
+    let mut files = python_files();
+    files.push((format!("d/{}", "é".repeat(99)), vec![0; 1500]));
+    for name in ["a.zip", "a.tar", "a.tgz", "a.tar.zst", "a.TXZ", "a.tar.bz2"] {
+        let bytes = write::write(Archive::by_name(name).unwrap(), name, &files).unwrap();
+        assert_eq!(read_all(name, bytes).await.unwrap(), files, "{name}");
+        let none = write::write(Archive::by_name(name).unwrap(), name, &[]).unwrap();
+        assert!(read_all(name, none).await.unwrap().is_empty(), "{name}");
+    }
+    let many: Vec<_> = (0..70_000).map(|n| (n.to_string(), Vec::new())).collect();
+    assert_eq!(write::write(Archive::Zip, "a.zip", &many).unwrap_err().kind(), ErrorKind::Data);
+}

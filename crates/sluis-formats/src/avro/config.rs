@@ -74,6 +74,12 @@ pub enum Codec {
     Deflate,
     Snappy,
     Zstd,
+    /// Read only: few readers have it.
+    #[serde(skip)]
+    Bzip2,
+    /// Likewise.
+    #[serde(skip)]
+    Xz,
 }
 
 impl Codec {
@@ -84,6 +90,8 @@ impl Codec {
             b"deflate" => Codec::Deflate,
             b"snappy" => Codec::Snappy,
             b"zstandard" => Codec::Zstd,
+            b"bzip2" => Codec::Bzip2,
+            b"xz" => Codec::Xz,
             _ => return None,
         })
     }
@@ -95,6 +103,8 @@ impl Codec {
             Codec::Deflate => "deflate",
             Codec::Snappy => "snappy",
             Codec::Zstd => "zstandard",
+            Codec::Bzip2 => "bzip2",
+            Codec::Xz => "xz",
         }
     }
 }

@@ -12,6 +12,7 @@ use sluis_core::{Error, ErrorKind, Result};
 use super::config::Codec;
 use super::cursor::Cursor;
 use super::schema::Parsed;
+use crate::compress::MEMORY;
 
 /// What an Avro file begins with.
 pub const MAGIC: &[u8] = b"Obj\x01";
@@ -186,6 +187,11 @@ pub fn unpack(block: &Block, codec: Codec, max: usize) -> Result<Bytes> {
         Codec::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(packed.as_ref()).map_err(|e| wrong(e.to_string()))?;
             read_limited(decoder, max).map_err(wrong)?
+        }
+        Codec::Bzip2 => read_limited(bzip2::read::BzDecoder::new(packed.as_ref()), max).map_err(wrong)?,
+        Codec::Xz => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, 0).map_err(|e| wrong(e.to_string()))?;
+            read_limited(liblzma::read::XzDecoder::new_stream(packed.as_ref(), stream), max).map_err(wrong)?
         }
         Codec::Snappy => snappy(packed, max).map_err(wrong)?,
     };

@@ -10,8 +10,9 @@ use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use sluis_core::reject::RAW_LIMIT;
-use sluis_core::{Decoded, Error, ErrorKind, ReadOptions, Reject, RejectReason, Result};
+use sluis_core::{Decoded, Error, ErrorKind, ReadOptions, Reject, RejectReason, Result, Unpacking};
 
+use super::config::Codec;
 use super::container::{Block, Header, damaged, unpack};
 use super::cursor::{Cursor, Lost};
 use super::render::render;
@@ -37,15 +38,24 @@ pub struct Piece {
     pub before: u64,
 }
 
+/// What blocks may unpack to: each, and all together.
+pub struct Limits {
+    pub max_block: usize,
+    pub unpacking: Arc<Unpacking>,
+}
+
 /// Decodes a piece into `to`, batch by batch, until it ends or nobody listens.
 ///
 /// # Errors
 /// `CorruptInput` with the place.
-pub fn decode(piece: Piece, max_block: usize, options: &ReadOptions, to: &mut dyn FnMut(Decoded) -> bool) -> Result<()> {
+pub fn decode(piece: Piece, limits: &Limits, options: &ReadOptions, to: &mut dyn FnMut(Decoded) -> bool) -> Result<()> {
     let header = &piece.header;
     let mut rows = Rows::new(header, options, piece.before);
     for block in &piece.blocks {
-        let plain = unpack(block, header.codec, max_block)?;
+        let plain = unpack(block, header.codec, limits.max_block)?;
+        if header.codec != Codec::Null {
+            limits.unpacking.take(plain.len() as u64, 0)?;
+        }
         let mut cursor = Cursor::new(&plain);
         for n in 0..block.rows {
             rows.take(&mut cursor, &plain).map_err(|what| damaged(block.at, format!("row {} of its block: {what}", n + 1)))?;

@@ -222,7 +222,8 @@ fn packed(plain: &[u8], codec: Codec) -> Result<Vec<u8>> {
             out.extend_from_slice(&crc32fast::hash(plain).to_be_bytes());
             out
         }
-        _ => plain.to_vec(),
+        Codec::Null => plain.to_vec(),
+        Codec::Bzip2 | Codec::Xz => return Err(Error::internal("a codec that is only read")),
     })
 }
 

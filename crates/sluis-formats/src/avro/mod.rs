@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use sluis_core::columns::unite;
 use sluis_core::registry::Problem;
@@ -29,13 +28,15 @@ use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, Read
 use self::config::{AvroRead, AvroWrite};
 use self::container::{Container, Header, MAGIC};
 use self::decode::Piece;
+use crate::compress::Compression;
+use crate::compress::unpack::Unpacked;
 use crate::def::{config_of, lenient, merged_schema, sniff_magic};
 use crate::ordered::{Cutter, units_in_order};
 
 /// `avro:`.
 pub static AVRO: FormatDef = FormatDef {
     name: "avro",
-    summary: "Apache Avro, object container files",
+    summary: "Apache Avro, object container files, compressed as a whole or not",
     schema: || merged_schema(&schemars::schema_for!(AvroRead), &schemars::schema_for!(AvroWrite)),
     validate: |v| {
         let Ok(config) = lenient::<AvroRead>(v) else { return Vec::new() };
@@ -87,8 +88,10 @@ impl FileFormat for Avro {
         let path = file.version().path.clone();
         let (max_block, options) = (self.max_block, options.clone());
         let threads = options.threads;
+        let unpacking = file.unpacking();
         let blocks = Blocks::open(file, max_block).await?;
-        let rows = units_in_order(blocks, threads, decode::panicked, move |piece, to| decode::decode(piece, max_block, &options, to));
+        let limits = decode::Limits { max_block, unpacking };
+        let rows = units_in_order(blocks, threads, decode::panicked, move |piece, to| decode::decode(piece, &limits, &options, to));
         Ok(rows.map(move |item| item.map_err(|e| e.context("file", &path))).boxed())
     }
 }
@@ -107,7 +110,7 @@ async fn columns(file: Arc<dyn RawFile>, max_block: usize) -> Result<Option<Sche
 /// The file's blocks.
 struct Blocks {
     file: Arc<dyn RawFile>,
-    input: BoxStream<'static, Result<Bytes>>,
+    input: Unpacked,
     container: Container,
     /// The input has ended.
     ended: bool,
@@ -117,7 +120,8 @@ struct Blocks {
 
 impl Blocks {
     async fn open(file: Arc<dyn RawFile>, max_block: usize) -> Result<Self> {
-        let input = file.stream().await?;
+        // The container begins with a mark of its own: what has it is plain, whatever the name promises.
+        let input = Unpacked::open(file.clone(), Compression::Auto).await?.unless(MAGIC);
         Ok(Self { file, input, container: Container::new(max_block), ended: false, before: 0 })
     }
 
@@ -132,7 +136,7 @@ impl Blocks {
                 self.file.verify().await?;
                 return Ok(None);
             }
-            match self.input.next().await.transpose()? {
+            match self.input.next().await? {
                 Some(piece) => self.container.push(&piece),
                 None => {
                     self.ended = true;

@@ -287,9 +287,37 @@ fn names_that_avro_forbids_are_said() {
 
 #[test]
 fn files_are_known_by_their_first_bytes() {
-    let head = |bytes: &'static [u8]| FileHead { path: "/a".into(), bytes: Bytes::from_static(bytes), whole: false };
+    let head = |bytes: &'static [u8]| FileHead { path: "/a".into(), bytes: bytes::Bytes::from_static(bytes), whole: false };
     let sniff = AVRO.sniff.unwrap();
     assert!(sniff(&[head(b"Obj\x01abc"), head(b"")]).is_some_and(|s| s.confidence == 1.0));
     assert!(sniff(&[head(b"Obj\x01abc"), head(b"a,b")]).is_none());
     assert!(sniff(&[head(b"")]).is_none() && sniff(&[]).is_none());
+}
+
+#[tokio::test]
+async fn codecs_that_are_only_read_are_read() {
+    use std::io::Write;
+    let bzip2 = |plain: &[u8]| {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap()
+    };
+    let xz = |plain: &[u8]| {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap()
+    };
+    let schema = record(r#"{"name":"a","type":"string"}"#);
+    let rows = [text("abc"), text("é")].concat();
+    let long = text(&"0".repeat(1 << 20));
+    for (codec, packed) in [("bzip2", &bzip2 as &dyn Fn(&[u8]) -> Vec<u8>), ("xz", &xz as &dyn Fn(&[u8]) -> Vec<u8>)] {
+        let told = tell(file(&schema, codec, &[(2, packed(&rows)), (1, packed(&text("c")))])).await;
+        assert_eq!((told.rows, told.error.map(|e| e.to_string())), (vec!["abc".to_owned(), "é".into(), "c".into()], None), "{codec}");
+        let cut = packed(&rows);
+        for bytes in [cut[..cut.len() / 2].to_vec(), rows.clone(), Vec::new()] {
+            let e = tell(file(&schema, codec, &[(2, bytes)])).await.error.unwrap();
+            assert_eq!(e.kind(), ErrorKind::CorruptInput, "{codec}: {e}");
+        }
+        let e = tell_with(json!({ "max_block": "64KiB" }), file(&schema, codec, &[(1, packed(&long))])).await.error.unwrap();
+        assert!(e.message().contains("`max_block`"), "{codec}: {e}");
+        assert!((AVRO.writer.unwrap())(&json!({ "codec": codec })).is_err(), "few readers have {codec}");
+    }
 }

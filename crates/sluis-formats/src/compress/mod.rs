@@ -5,6 +5,7 @@
 //! | [`codec`] | what a codec is, and the units that codecs of blocks are made of |
 //! | `deflate`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy` | one codec each |
 //! | [`unpack`] | a file's bytes, decompressed |
+//! | [`whole`], [`spool`] | all of them, at random places |
 //! | [`mod@write`] | compressing what an encoder writes |
 //!
 //! Deliberately not here: archives with names inside (`archive`), Parquet's own page compression.
@@ -12,7 +13,9 @@
 //! are found and said with the position; what a file may unpack to is limited ([`Unpacking`]).
 
 pub mod codec;
+pub mod spool;
 pub mod unpack;
+pub mod whole;
 pub mod write;
 
 mod bzip2;

@@ -9,6 +9,7 @@ use futures::stream::{BoxStream, StreamExt};
 use sluis_core::{Error, RawFile, Result, Unpacking};
 
 use super::{Compression, Decompressor, HEAD};
+use sluis_core::registry::FileHead;
 
 /// Compressed input from this size on is decompressed off the reactor.
 const WORTH_A_THREAD: usize = 16 * 1024;
@@ -18,6 +19,8 @@ pub struct Unpacked {
     file: Arc<dyn RawFile>,
     input: BoxStream<'static, Result<Bytes>>,
     compression: Compression,
+    /// What plain files begin with, whatever their name says; may be empty.
+    magic: &'static [u8],
     /// `None`: nothing read yet.
     decompressor: Option<Decompressor>,
     unpacking: Arc<Unpacking>,
@@ -40,7 +43,13 @@ impl Unpacked {
     /// As [`Unpacked::open`].
     pub async fn open_within(file: Arc<dyn RawFile>, compression: Compression, unpacking: Arc<Unpacking>) -> Result<Self> {
         let input = file.stream().await?;
-        Ok(Self { file, input, compression, decompressor: None, unpacking, ended: false })
+        Ok(Self { file, input, compression, magic: b"", decompressor: None, unpacking, ended: false })
+    }
+
+    /// A file that is plain if it begins like this, whatever its name says.
+    pub fn unless(mut self, magic: &'static [u8]) -> Self {
+        self.magic = magic;
+        self
     }
 
     /// The next piece, never empty; `None` at the end.
@@ -50,7 +59,9 @@ impl Unpacked {
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.decompressor.is_none() {
             let head = self.head().await?;
-            let mut decompressor = Decompressor::new(self.compression.detect(&self.file.version().path, &head))?;
+            let plain = !self.magic.is_empty() && head.starts_with(self.magic);
+            let kind = if plain { Compression::None } else { self.compression.detect(&self.file.version().path, &head) };
+            let mut decompressor = Decompressor::new(kind)?;
             if !decompressor.is_plain() {
                 decompressor = decompressor.within(self.unpacking.clone());
             }
@@ -93,6 +104,24 @@ impl Unpacked {
         }
         Ok(head)
     }
+}
+
+/// The plain beginning of a file, up to `most` bytes, and whether it is all of it. Damage ends it.
+pub fn beginning(head: &FileHead, most: usize) -> (Vec<u8>, bool) {
+    let kind = Compression::Auto.detect(&head.path, &head.bytes);
+    let mut out = Vec::new();
+    let Ok(mut decompressor) = Decompressor::new(kind) else { return (out, false) };
+    decompressor.push(head.bytes.clone());
+    loop {
+        match decompressor.next_piece() {
+            Ok(Some(piece)) if out.len() < most => out.extend_from_slice(&piece[..piece.len().min(most - out.len())]),
+            Ok(Some(_)) => return (out, false),
+            Ok(None) => break,
+            Err(_) => return (out, false),
+        }
+    }
+    let whole = head.whole && out.len() < most && decompressor.finish().is_ok();
+    (out, whole)
 }
 
 async fn plain_piece(decompressor: &mut Decompressor) -> Result<Option<Bytes>> {

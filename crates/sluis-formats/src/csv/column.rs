@@ -269,6 +269,7 @@ pub fn parse_array(array: &StringArray, to: &DataType) -> (Result<ArrayRef>, Opt
         told: Vec::new(),
         exact: false,
         habits: Vec::new(),
+        numbered: Default::default(),
     };
     let stripe = Stripe { bytes: array.value_data(), fields: &fields, width: 1, column: 0, rows: fields.len(), layout: &layout };
     let mut bad = vec![0; fields.len()];

@@ -235,6 +235,9 @@ pub enum Ragged {
     Reject,
     /// Missing fields are null; surplus fields that are empty are dropped; other surplus is rejected.
     Pad,
+    /// Missing fields are null; surplus fields that have a value are kept as JSON in the column `_rescued`, by their place in the row:
+    /// `{"c4": "text"}`; the row lands. A row with more than 10000 of them, or 1 MiB, is rejected.
+    Rescue,
     /// Like `pad`, and rows with a delimiter too few or too many, or with another one, are read in the way that fits the values of the file's
     /// first rows best: an empty field is dropped, or fields that run into each other are parted. For polluted files: it guesses.
     Repair,

@@ -9,7 +9,7 @@ use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use sluis_core::reject::RAW_LIMIT;
-use sluis_core::{Decoded, Error, Misfit, Reject, RejectReason, Result, RowOrigins};
+use sluis_core::{Decoded, Error, Misfit, Reject, RejectReason, Result, RowOrigins, Surplus};
 
 use super::column::{Column, Stripe};
 use super::config::Ragged;
@@ -18,6 +18,7 @@ use super::frame::{Block, bad_quote};
 use super::layout::Layout;
 use super::repair;
 use super::scan::{Sink, Stop, scan};
+use super::surplus::Beyond;
 use crate::values::guess::fitting;
 use crate::values::push_excerpt;
 
@@ -49,14 +50,14 @@ pub fn decode_by(layout: &Layout, block: Block, scan: impl Fn(&[u8], usize, &mut
     let mut table = Table::new(layout, bytes, block.line, block.rejects);
     let mut at = 0;
     while at < bytes.len() {
-        table.begin();
+        table.begin(rows.total);
         let stop = scan(bytes, at, &mut table);
         at = stop.at;
         table.line += stop.lines;
-        table.parse(&mut columns, rows.total);
+        table.parse(&mut columns);
         rows.take(&table, layout.keep_origins);
     }
-    let (mut rejects, mut misfits) = (table.rejects, table.misfits);
+    let (mut rejects, mut misfits, mut surplus) = (table.rejects, table.misfits, table.kept);
     misfits.sort_by_key(|m| (m.row, m.column));
     // Value errors come column by column within a stripe.
     rejects.sort_by_key(|r| r.line);
@@ -70,9 +71,10 @@ pub fn decode_by(layout: &Layout, block: Block, scan: impl Fn(&[u8], usize, &mut
         batch = filter_record_batch(&batch, &keep).map_err(|e| Error::internal("rejected rows cannot be taken out").source(e))?;
         rows.retain(&keep);
         crate::misfit::retain(&mut misfits, &keep);
+        crate::misfit::retain_surplus(&mut surplus, &keep);
     }
     let origins = layout.keep_origins.then(|| RowOrigins { lines: rows.lines, raw: Some((block.bytes.clone(), rows.ranges)) });
-    Ok(Decoded { batch, origins, rejects, misfits })
+    Ok(Decoded { batch, origins, rejects, misfits, surplus })
 }
 
 /// What is known of the rows besides their values.
@@ -135,6 +137,10 @@ pub struct Table<'a> {
     count: usize,
     /// A surplus field was not empty.
     surplus: bool,
+    /// Those fields, where they are kept.
+    beyond: Beyond,
+    /// Rows of the block before the stripe.
+    before: usize,
     rows: Vec<Row>,
     /// Per row: 0, or 1 + the first column with a bad value.
     bad: Vec<u32>,
@@ -147,6 +153,8 @@ pub struct Table<'a> {
     copied: usize,
     /// Values told, by their rows in the block.
     misfits: Vec<Misfit>,
+    /// What rows of the block hold beyond their columns.
+    kept: Vec<Surplus>,
 }
 
 impl<'a> Table<'a> {
@@ -166,6 +174,8 @@ impl<'a> Table<'a> {
             base_field: 0,
             count: 0,
             surplus: false,
+            beyond: Beyond::default(),
+            before: 0,
             rows: Vec::with_capacity(most),
             bad: Vec::with_capacity(most),
             any_bad: false,
@@ -174,21 +184,25 @@ impl<'a> Table<'a> {
             rejects,
             copied: 0,
             misfits: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
-    fn begin(&mut self) {
+    /// Begins a stripe. `before`: rows of the block before it.
+    fn begin(&mut self, before: usize) {
+        self.before = before;
         self.base = self.line;
         self.rows.clear();
         self.base_field = 0;
         self.count = 0;
         self.surplus = false;
+        self.beyond.clear();
         self.bad.clear();
         self.any_bad = false;
     }
 
-    /// Parses the stripe, column by column, and rejects the rows with a bad value. `before`: rows of the block before it.
-    fn parse(&mut self, columns: &mut [Column], before: usize) {
+    /// Parses the stripe, column by column, and rejects the rows with a bad value.
+    fn parse(&mut self, columns: &mut [Column]) {
         let n = self.rows.len();
         if n == 0 {
             return;
@@ -201,7 +215,7 @@ impl<'a> Table<'a> {
             for &row in &column.misfits {
                 let (start, end) = fields[row as usize * self.width + c];
                 let raw = self.block.get(start as usize..end as usize).unwrap_or_default();
-                self.misfits.push(misfit(self.layout, before + row as usize, c, raw));
+                self.misfits.push(misfit(self.layout, self.before + row as usize, c, raw));
             }
         }
         if self.any_bad {
@@ -252,10 +266,27 @@ impl<'a> Table<'a> {
             if self.layout.ragged != Ragged::Reject && !self.surplus {
                 return true;
             }
-            let message = format!("{} fields where {} are expected", self.count, self.width);
+            let mut message = format!("{} fields where {} are expected", self.count, self.width);
+            if self.layout.ragged == Ragged::Rescue {
+                if !self.beyond.too_much() {
+                    self.rescue(row);
+                    return true;
+                }
+                self.beyond.clear();
+                message.push_str(", and more than a row may keep");
+            }
             self.reject(RejectReason::TooManyFields, row, None, message);
         }
         false
+    }
+
+    /// Keeps what a record has beyond its columns, if it is to become a row: its bytes must be text.
+    #[cold]
+    fn rescue(&mut self, row: Row) {
+        if self.valid || std::str::from_utf8(&self.block[row.start as usize..row.end as usize]).is_ok() {
+            self.kept.extend(self.beyond.kept(self.before + self.rows.len(), self.block, self.layout));
+        }
+        self.beyond.clear();
     }
 
     /// Reads a record that breaks the rules in the way that fits best. Answers whether there is one.
@@ -321,8 +352,11 @@ impl Sink for Table<'_> {
         }
         if self.count < self.width {
             self.fields[self.base_field + self.count] = (start as u32, end as u32);
-        } else {
-            self.surplus |= start != end;
+        } else if start != end {
+            self.surplus = true;
+            if self.layout.ragged == Ragged::Rescue {
+                self.beyond.add(self.count, start, end);
+            }
         }
         self.count += 1;
     }
@@ -341,6 +375,7 @@ impl Sink for Table<'_> {
     fn bad_quote(&mut self, start: usize, end: usize, line: u64, opened: u64) -> bool {
         self.count = 0;
         self.surplus = false;
+        self.beyond.clear();
         let row = Row { start: start as u32, end: end as u32, line: line as u32 };
         if self.layout.dialect.lenient && self.repaired(row) {
             return self.accept(row);

@@ -33,6 +33,8 @@ pub struct Layout {
     pub exact: bool,
     /// What the values of the columns usually are; empty where no row is put right.
     pub habits: Vec<Habit>,
+    /// Numbers of the fields whose own names columns have (`ragged: rescue`).
+    pub numbered: HashSet<usize>,
 }
 
 /// The names of a file's columns.
@@ -156,10 +158,12 @@ impl Layout {
         let types: HashMap<&str, &DataType> = schema.fields().iter().map(|f| (f.name().as_str(), f.data_type())).collect();
         let kinds: Vec<Kind> = names.iter().map(|n| types.get(n.as_str()).map_or(Kind::Text, |t| reading.kind(n, t))).collect();
         let fields: Vec<Field> = names.iter().zip(&kinds).map(|(n, k)| Field::new(n, k.data_type(), true)).collect();
+        let schema = Arc::new(Schema::new(fields));
         Self {
+            numbered: if reading.ragged == Ragged::Rescue { super::surplus::numbered(&schema) } else { HashSet::new() },
             dialect,
             kinds,
-            schema: Arc::new(Schema::new(fields)),
+            schema,
             nulls: Nulls::new(&reading.nulls),
             ragged: reading.ragged,
             point: reading.point,

@@ -18,6 +18,7 @@ pub mod layout;
 pub mod repair;
 pub mod scan;
 pub mod sniff;
+pub mod surplus;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use sluis_core::registry::Problem;
 use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
 
 use self::config::{CsvRead, CsvWrite, Ragged, Reading};
+use self::dialect::Dialect;
 use self::footer::Told;
 use self::frame::{Block, Framer, Opening};
 use self::layout::Layout;
@@ -86,6 +88,10 @@ const BLOCKS: std::ops::RangeInclusive<usize> = 256 * 1024..=4 << 20;
 impl FileFormat for Csv {
     fn name(&self) -> &'static str {
         "csv"
+    }
+
+    fn rescues(&self) -> bool {
+        self.reading.ragged == Ragged::Rescue
     }
 
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
@@ -148,15 +154,8 @@ impl Csv {
         if !r.sniffed {
             return Ok(r.framer(r.dialect.clone(), FIRST_BLOCK));
         }
-        let mut head = BytesMut::new();
-        let mut ended = false;
-        while head.len() < sniff::HEAD && !ended {
-            match source.next().await? {
-                Some(piece) => head.extend_from_slice(&piece),
-                None => ended = true,
-            }
-        }
-        let mut framer = r.framer(sniff::of_text(&r.dialect, r.newline, &head), FIRST_BLOCK);
+        let (dialect, head, ended) = found(r, source).await?;
+        let mut framer = r.framer(dialect, FIRST_BLOCK);
         framer.push(&head);
         if ended {
             framer.end();
@@ -179,6 +178,22 @@ impl Csv {
             .context("file", path)
             .hint("is the delimiter, the quote or the line end another one? `max_row` is the limit"))
     }
+}
+
+/// The dialect that `delimiter: auto` finds in the beginning of a file's text; the text it was found in, and whether that is all.
+///
+/// # Errors
+/// Those of reading.
+pub async fn found(reading: &Reading, source: &mut TextSource) -> Result<(Dialect, BytesMut, bool)> {
+    let mut head = BytesMut::new();
+    let mut ended = false;
+    while head.len() < sniff::HEAD && !ended {
+        match source.next().await? {
+            Some(piece) => head.extend_from_slice(&piece),
+            None => ended = true,
+        }
+    }
+    Ok((sniff::of_text(&reading.dialect, reading.newline, &head), head, ended))
 }
 
 /// Gives the framer more of the file. `false`: that was all.

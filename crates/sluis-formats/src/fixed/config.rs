@@ -45,8 +45,8 @@ pub struct FixedRead {
     pub false_words: Vec<String>,
     /// Reading: blanks and tabs around fields are no part of them. Default true.
     pub trim: bool,
-    /// Reading: what becomes of lines that end before or within a column. `pad`: what is missing is null, what is cut is taken as it is.
-    pub ragged: Ragged,
+    /// Reading: what becomes of lines that end before or within a column.
+    pub ragged: Cut,
     /// Reading: what separates the whole from the fraction in numbers: `.` (default) or `,`.
     pub decimal: String,
     /// Reading: lines longer than this are rejected. Default 16MiB.
@@ -68,11 +68,21 @@ impl Default for FixedRead {
             true_words: own(TRUE_WORDS),
             false_words: own(FALSE_WORDS),
             trim: true,
-            ragged: Ragged::Reject,
+            ragged: Cut::Reject,
             decimal: ".".into(),
             max_row: ByteSize(16 << 20),
         }
     }
+}
+
+/// What becomes of lines that end before or within a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cut {
+    /// They are rejected. The default.
+    Reject,
+    /// What is missing is null, what is cut is taken as it is.
+    Pad,
 }
 
 /// The columns, in the order in which they are written.
@@ -196,8 +206,10 @@ impl FixedRead {
             true_words: self.true_words.clone(),
             false_words: self.false_words.clone(),
             trim: self.trim,
-            // There are no delimiters to put right.
-            ragged: if self.ragged == Ragged::Repair { Ragged::Pad } else { self.ragged },
+            ragged: match self.ragged {
+                Cut::Reject => Ragged::Reject,
+                Cut::Pad => Ragged::Pad,
+            },
             decimal: self.decimal.clone(),
             max_row: self.max_row,
             ..CsvRead::default()

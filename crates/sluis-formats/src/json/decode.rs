@@ -307,7 +307,7 @@ impl<'a> Table<'a> {
         let mut rejects = self.rejects;
         rejects.sort_by_key(|r| r.line);
         let origins = self.layout.keep_origins.then(|| RowOrigins { lines, raw: Some((self.block, ranges)) });
-        Ok(Decoded { batch, origins, rejects, misfits })
+        Ok(Decoded { batch, origins, rejects, misfits, surplus: Vec::new() })
     }
 }
 

@@ -7,7 +7,7 @@ use sluis_core::registry::{FileHead, Sniffed};
 
 use super::is_lines;
 use super::parse::Parser;
-use crate::compress::{Compression, Decompressor};
+use crate::compress::unpack::beginning;
 
 /// Plain bytes looked at.
 const ENOUGH: usize = 256 * 1024;
@@ -18,7 +18,7 @@ const RECORDS: usize = 2;
 pub fn sniff(heads: &[FileHead]) -> Option<Sniffed> {
     let mut found: Option<Sniffed> = None;
     for head in heads {
-        let (text, whole) = plain(head);
+        let (text, whole) = beginning(head, ENOUGH);
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii();
         if !text.is_empty() {
             let one = of_file(text, whole)?;
@@ -30,21 +30,6 @@ pub fn sniff(heads: &[FileHead]) -> Option<Sniffed> {
         }
     }
     found
-}
-
-/// The beginning of the text; whether it is all.
-fn plain(head: &FileHead) -> (Vec<u8>, bool) {
-    let mut out = Vec::new();
-    let Ok(mut decompressor) = Decompressor::new(Compression::Auto.detect(&head.path, &head.bytes)) else { return (out, false) };
-    decompressor.push(head.bytes.clone());
-    while out.len() < ENOUGH {
-        match decompressor.next_piece() {
-            Ok(Some(piece)) => out.extend_from_slice(&piece),
-            Ok(None) => return (out, head.whole),
-            Err(_) => return (out, false),
-        }
-    }
-    (out, false)
 }
 
 fn of_file(text: &[u8], whole: bool) -> Option<Sniffed> {

@@ -24,12 +24,13 @@ use orc_rust::{ArrowSchemaOptions, TimestampPrecision};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sluis_core::columns::unite;
-use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
+use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result, panics};
 use tokio::task::JoinError;
 
 use self::streams::Streams;
 use self::tail::Tail;
 use crate::cast::normal_fields;
+use crate::compress::whole::unpacked;
 use crate::def::{config_of, sniff_magic};
 use crate::ordered::{Cutter, units_in_order, until_error};
 use crate::parquet::window::Windows;
@@ -88,7 +89,7 @@ impl FileFormat for Orc {
             Ok(Some(loaded)) => {
                 let options = options.clone();
                 let cutter = Stripes { file: Arc::new(loaded), next: 0, before: 0 };
-                units_in_order(cutter, options.threads, panicked, move |unit, to| decode(&unit, &options, to))
+                units_in_order(cutter, options.threads, panicked, move |unit, to| panics::expecting(|| decode(&unit, &options, to)))
             }
             Ok(None) => stream::empty().boxed(),
             Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => stream::once(std::future::ready(Err(e))).boxed(),
@@ -113,18 +114,20 @@ struct Loaded {
 
 /// `None`: a file of no bytes.
 async fn load(file: Arc<dyn RawFile>) -> Result<Option<Loaded>> {
+    let path = file.version().path.clone();
+    let file = unpacked(file, b"ORC").await.map_err(|e| in_file(e, &path))?;
     if file.version().size == 0 {
         return Ok(None);
     }
-    let path = file.version().path.clone();
     let windows = Windows::open(file);
-    let loaded = tokio::task::spawn_blocking(move || {
+    let read = move || {
         let tail = Tail::read(&windows)?;
         let metadata = read_metadata(&mut Streams::plain(&windows)).map_err(damaged)?;
         let options = ArrowSchemaOptions::new().with_timestamp_precision(TimestampPrecision::Microsecond);
         let schema = Arc::new(metadata.root_data_type().create_arrow_schema_with_options(&HashMap::new(), options));
         Ok(Loaded { windows, tail, metadata, schema })
-    });
+    };
+    let loaded = tokio::task::spawn_blocking(move || panics::expecting(read));
     loaded.await.map_err(panicked).and_then(|r| r).map(Some).map_err(|e| in_file(e, &path))
 }
 
@@ -206,6 +209,7 @@ fn damaged(e: orc_rust::error::OrcError) -> Error {
     contradiction("it cannot be decoded").source(e)
 }
 
-fn panicked(e: JoinError) -> Error {
-    contradiction("its metadata contradict its data").source(e)
+/// What the library says in a panic is for its authors.
+fn panicked(_: JoinError) -> Error {
+    contradiction("its metadata contradict its data")
 }

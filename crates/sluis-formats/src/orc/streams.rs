@@ -45,7 +45,7 @@ impl Streams {
 
     /// Every range as a stream.
     pub fn unpacked(windows: &Windows, tail: &Tail) -> Self {
-        Self { windows: windows.for_row_group(1, 1), packing: tail.packing, left: std::cell::Cell::new(MOST) }
+        Self { windows: windows.for_stripe(), packing: tail.packing, left: std::cell::Cell::new(MOST) }
     }
 }
 
@@ -66,7 +66,10 @@ impl ChunkReader for Streams {
         let left = self.left.get();
         let plain = match self.packing {
             None => bytes,
-            Some(packing) => in_pieces(&unpack(&bytes, packing, left).map_err(std::io::Error::other)?),
+            Some(packing) => {
+                let count = |bytes| self.windows.unpacking().take(bytes, 0);
+                in_pieces(&unpack_counted(&bytes, packing, left, count).map_err(std::io::Error::other)?)
+            }
         };
         let rest = left.checked_sub(plain.len()).ok_or_else(|| std::io::Error::other(too_large(MOST)))?;
         self.left.set(rest);
@@ -89,7 +92,12 @@ fn in_pieces(plain: &[u8]) -> Bytes {
 ///
 /// # Errors
 /// `CorruptInput`.
-pub fn unpack(mut packed: &[u8], packing: Packing, most: usize) -> Result<Vec<u8>> {
+pub fn unpack(packed: &[u8], packing: Packing, most: usize) -> Result<Vec<u8>> {
+    unpack_counted(packed, packing, most, |_| Ok(()))
+}
+
+/// Likewise; `count` hears what each piece unpacked to, and may refuse it.
+fn unpack_counted(mut packed: &[u8], packing: Packing, most: usize, count: impl Fn(u64) -> Result<()>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     while !packed.is_empty() {
         let Some((&[a, b, c], rest)) = packed.split_first_chunk::<3>() else { return Err(contradiction("a stream ends within a header")) };
@@ -99,7 +107,9 @@ pub fn unpack(mut packed: &[u8], packing: Packing, most: usize) -> Result<Vec<u8
         if header & 1 == 1 {
             out.extend_from_slice(piece);
         } else {
+            let before = out.len();
             unpack_piece(piece, packing, &mut out)?;
+            count((out.len() - before) as u64)?;
         }
         if out.len() > most {
             return Err(too_large(most));
@@ -110,7 +120,7 @@ pub fn unpack(mut packed: &[u8], packing: Packing, most: usize) -> Result<Vec<u8
 }
 
 fn too_large(most: usize) -> sluis_core::Error {
-    contradiction(format!("it unpacks to more than {most} bytes"))
+    contradiction(format!("a stripe of it unpacks to more than {most} bytes"))
 }
 
 fn unpack_piece(piece: &[u8], packing: Packing, out: &mut Vec<u8>) -> Result<()> {

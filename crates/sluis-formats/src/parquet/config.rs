@@ -4,10 +4,30 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sluis_core::{ByteSize, Error, Result};
 
-/// Parquet files. Nothing to set for reading: files say themselves what they are.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+/// Parquet files: every file says itself what it holds.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct ParquetRead {}
+pub struct ParquetRead {
+    /// Reading: a file with a page that is larger than this, unpacked, is damaged. Writers make pages of about 1MiB, unless a single value is
+    /// larger. Default 256MiB.
+    pub max_page: ByteSize,
+}
+
+impl Default for ParquetRead {
+    fn default() -> Self {
+        Self { max_page: ByteSize(256 << 20) }
+    }
+}
+
+impl ParquetRead {
+    /// Checks what the schema cannot say.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn checked(self) -> Result<Self, String> {
+        if (1 << 20..=1 << 30).contains(&self.max_page.0) { Ok(self) } else { Err("between 1MiB and 1GiB".into()) }
+    }
+}
 
 /// How Parquet files are written. Timestamps are 64-bit microseconds, which DuckDB, Spark, PyArrow, Polars, Trino, Impala and Hive 4 read;
 /// the old 96-bit form, which alone Hive 2 and 3 read as timestamps, is not written.

@@ -19,6 +19,8 @@ use sluis_core::{Decoded, ErrorKind, FileFormat, ReadOptions, Result};
 use super::*;
 use crate::memory::memory_file;
 
+const PARQUET_READER: Parquet = Parquet { max_page: 256 << 20 };
+
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap()
 }
@@ -38,10 +40,10 @@ async fn read(bytes: impl Into<Bytes>, schema: Option<SchemaRef>, threads: usize
     let file = memory_file("/data/f.parquet", bytes.into());
     let schema = match schema {
         Some(s) => s,
-        None => Parquet.infer(std::slice::from_ref(&file), None).await.unwrap(),
+        None => PARQUET_READER.infer(std::slice::from_ref(&file), None).await.unwrap(),
     };
     let options = ReadOptions { schema: schema.clone(), batch_rows: 1000, threads, keep_origins: true, misfits: Default::default() };
-    (schema, Parquet.read(file, &options).await.unwrap().collect().await)
+    (schema, PARQUET_READER.read(file, &options).await.unwrap().collect().await)
 }
 
 fn types(schema: &SchemaRef) -> String {
@@ -274,5 +276,5 @@ async fn footers_unite_and_files_without_rows_do_not_count() {
         &[batch(vec![("x", Arc::new(StringArray::from(Vec::<&str>::new()))), ("z", Arc::new(Int32Array::from(Vec::<i32>::new())))])],
     );
     let files = [none, a, b].map(|bytes| memory_file("/f", bytes));
-    assert_eq!(types(&Parquet.infer(&files, None).await.unwrap()), "x bigint, y string");
+    assert_eq!(types(&PARQUET_READER.infer(&files, None).await.unwrap()), "x bigint, y string");
 }

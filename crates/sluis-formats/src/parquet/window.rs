@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
-use sluis_core::{Error, ErrorKind, RawFile};
+use sluis_core::{Error, ErrorKind, RawFile, Unpacking};
 use tokio::runtime::Handle;
+
+use super::pages::{Pages, SIZES};
 
 /// Files up to this size are read whole.
 const WHOLE: u64 = 8 << 20;
@@ -31,27 +34,51 @@ struct Inner {
     window: u64,
     most: usize,
     held: Mutex<VecDeque<(u64, Bytes)>>,
+    unpacking: Arc<Unpacking>,
+    /// What went wrong here, the last of it: libraries make texts of errors.
+    failed: Mutex<Option<Error>>,
+    /// Whose pages are looked at.
+    pages: Option<Pages>,
 }
 
 impl Windows {
     /// A reader for the metadata: the whole file if it is small, else its end. Must be called within the runtime.
     pub fn open(file: Arc<dyn RawFile>) -> Self {
         let length = file.version().size;
-        Self(Arc::new(Inner { file, handle: Handle::current(), length, window: TAIL, most: 4, held: Mutex::default() }))
+        let unpacking = file.unpacking();
+        let (handle, held) = (Handle::current(), Mutex::default());
+        Self(Arc::new(Inner { file, handle, length, window: TAIL, most: 4, held, unpacking, failed: Mutex::default(), pages: None }))
     }
 
-    /// A reader for one row group of `columns` columns, `side_by_side` of which work at a time. A file that is held whole is shared.
-    pub fn for_row_group(&self, columns: usize, side_by_side: usize) -> Self {
+    /// A reader for one row group, `side_by_side` of which work at a time; pages beyond `max_page` bytes are refused.
+    pub fn for_row_group(&self, group: &RowGroupMetaData, side_by_side: usize, max_page: u64) -> Self {
+        self.narrowed(group.num_columns(), side_by_side, Some(Pages::new(group, max_page)))
+    }
+
+    /// A reader for the streams of a stripe (ORC).
+    pub fn for_stripe(&self) -> Self {
+        self.narrowed(1, 1, None)
+    }
+
+    /// A reader for a part of `columns` columns, `side_by_side` of which work at a time. A file that is held whole is shared.
+    fn narrowed(&self, columns: usize, side_by_side: usize, pages: Option<Pages>) -> Self {
         let most = columns.max(1) * 2 + 1;
         let window = (HELD / (most * side_by_side.max(1))).clamp(64 * 1024, 1 << 20) as u64;
         let whole = self.held().iter().find(|(start, bytes)| *start == 0 && bytes.len() as u64 == self.0.length).cloned();
         let held = Mutex::new(whole.into_iter().collect());
-        Self(Arc::new(Inner { file: self.0.file.clone(), handle: self.0.handle.clone(), length: self.0.length, window, most, held }))
+        let Inner { file, handle, length, unpacking, .. } = &*self.0;
+        let (file, handle, unpacking) = (file.clone(), handle.clone(), unpacking.clone());
+        Self(Arc::new(Inner { file, handle, length: *length, window, most, held, unpacking, failed: Mutex::default(), pages }))
     }
 
     /// Bytes of the file.
     pub fn length(&self) -> u64 {
         self.0.length
+    }
+
+    /// What counts the bytes that the file unpacks to.
+    pub fn unpacking(&self) -> &Unpacking {
+        &self.0.unpacking
     }
 
     /// Some bytes, for formats other than Parquet.
@@ -60,10 +87,19 @@ impl Windows {
     /// `CorruptInput` for bytes behind the end; what the storage says.
     pub fn bytes(&self, start: u64, length: u64) -> sluis_core::Result<Bytes> {
         let n = usize::try_from(length).unwrap_or(usize::MAX);
-        match self.get(start, n) {
-            Ok(bytes) => Ok(bytes.slice(..n)),
-            Err(e) => Err(own_error(e).unwrap_or_else(|e| Error::new(ErrorKind::CorruptInput, "bytes behind the file's end are claimed").source(e))),
-        }
+        Ok(self.get(start, n)?.slice(..n))
+    }
+
+    /// What went wrong in reading, if something did; once.
+    pub fn own_error(&self) -> Option<Error> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps an error for who asks for it when the library has failed by it.
+    fn fail(&self, e: Error) -> ParquetError {
+        let text = e.message().to_owned();
+        *self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+        ParquetError::General(text)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Bytes)>> {
@@ -71,10 +107,10 @@ impl Windows {
     }
 
     /// At least `length` bytes from `start` on, more if they are at hand.
-    fn get(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+    fn get(&self, start: u64, length: usize) -> sluis_core::Result<Bytes> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.0.length);
         let Some(end) = end else {
-            return Err(ParquetError::EOF(format!("bytes {start} to {} of a file of {}", start.saturating_add(length as u64), self.0.length)));
+            return Err(damaged(format!("it claims to have bytes {start} to {}, and has {}", start.saturating_add(length as u64), self.0.length)));
         };
         if let Some((at, bytes)) = self.held().iter().find(|(at, bytes)| *at <= start && end <= at + bytes.len() as u64) {
             return Ok(bytes.slice((start - at) as usize..));
@@ -87,9 +123,9 @@ impl Windows {
             start..end.max((start + self.0.window).min(self.0.length))
         };
         let wanted = (range.end - range.start) as usize;
-        let bytes = self.0.handle.block_on(self.0.file.range(range.clone())).map_err(|e| ParquetError::External(Box::new(e)))?;
+        let bytes = self.0.handle.block_on(self.0.file.range(range.clone()))?;
         if bytes.len() != wanted {
-            return Err(ParquetError::EOF(format!("{} of {wanted} bytes came from byte {}", bytes.len(), range.start)));
+            return Err(damaged(format!("{} of {wanted} bytes came from byte {}", bytes.len(), range.start)));
         }
         let slice = bytes.slice((start - range.start) as usize..);
         let mut held = self.held();
@@ -101,12 +137,9 @@ impl Windows {
     }
 }
 
-/// The storage's own error, if that is what is in it.
-pub fn own_error(e: ParquetError) -> Result<Error, ParquetError> {
-    match e {
-        ParquetError::External(inner) => inner.downcast::<Error>().map(|e| *e).map_err(ParquetError::External),
-        other => Err(other),
-    }
+fn damaged(what: String) -> Error {
+    Error::new(ErrorKind::CorruptInput, format!("the file is damaged: {what}"))
+        .hint("send the file again, or set `on_corrupt: reject` to go on without it")
 }
 
 impl Length for Windows {
@@ -119,11 +152,15 @@ impl ChunkReader for Windows {
     type T = WindowRead;
 
     fn get_read(&self, start: u64) -> Result<WindowRead, ParquetError> {
-        Ok(WindowRead { windows: self.clone(), at: start })
+        Ok(WindowRead { windows: self.clone(), at: start, begun: false })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        Ok(self.get(start, length)?.slice(..length))
+        let bytes = self.get(start, length).map_err(|e| self.fail(e))?.slice(..length);
+        if let Some(pages) = &self.0.pages {
+            pages.data(start, &bytes).map_err(|e| self.fail(e))?;
+        }
+        Ok(bytes)
     }
 }
 
@@ -131,6 +168,20 @@ impl ChunkReader for Windows {
 pub struct WindowRead {
     windows: Windows,
     at: u64,
+    /// Something was read: where pages are looked at, a header stands where reading begins.
+    begun: bool,
+}
+
+impl WindowRead {
+    fn next(&mut self) -> sluis_core::Result<Bytes> {
+        let inner = &self.windows.0;
+        if let Some(pages) = inner.pages.as_ref().filter(|_| !self.begun) {
+            let header = self.windows.get(self.at, SIZES.min((inner.length - self.at) as usize))?;
+            pages.header(self.at, &header, &inner.unpacking)?;
+        }
+        self.begun = true;
+        self.windows.get(self.at, 1)
+    }
 }
 
 impl Read for WindowRead {
@@ -138,7 +189,7 @@ impl Read for WindowRead {
         if self.at >= self.windows.0.length || buffer.is_empty() {
             return Ok(0);
         }
-        let bytes = self.windows.get(self.at, 1).map_err(std::io::Error::other)?;
+        let bytes = self.next().map_err(|e| std::io::Error::other(self.windows.fail(e)))?;
         let n = bytes.len().min(buffer.len());
         buffer[..n].copy_from_slice(&bytes[..n]);
         self.at += n as u64;

@@ -84,7 +84,7 @@ fn decoded(piece: Bytes, number: u64, keep_origins: bool) -> Result<Decoded> {
     let column: ArrayRef = Arc::new(BinaryArray::from_iter_values([&piece]));
     let batch = RecordBatch::try_new(schema(), vec![column]).map_err(|e| Error::internal("a piece of bytes is no batch").source(e))?;
     let origins = keep_origins.then(|| RowOrigins { lines: vec![number], raw: None });
-    Ok(Decoded { batch, origins, rejects: Vec::new(), misfits: Vec::new() })
+    Ok(Decoded { batch, origins, rejects: Vec::new(), misfits: Vec::new(), surplus: Vec::new() })
 }
 
 struct RawFactory {

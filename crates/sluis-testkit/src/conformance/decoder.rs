@@ -101,8 +101,10 @@ async fn read(format: &dyn FileFormat, file: Arc<dyn RawFile>, options: &ReadOpt
     };
     while let Some(item) = items.next().await {
         match item {
-            Ok(Decoded { batch, origins, rejects, misfits }) => {
+            Ok(Decoded { batch, origins, rejects, misfits, surplus }) => {
                 assert!(misfits.is_empty(), "nothing is told that was not asked for");
+                assert!(surplus.iter().all(|s| s.row < batch.num_rows()), "what is beyond the columns is of a row");
+                assert!(surplus.is_empty() || format.rescues(), "nothing is beyond the columns where nothing is kept");
                 assert!(out.error.is_none(), "an error ends the stream");
                 if options.keep_origins {
                     let origins = origins.expect("origins were asked for");

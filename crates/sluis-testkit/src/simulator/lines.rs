@@ -95,6 +95,7 @@ fn decode(lines: &[(u64, &str)], options: &ReadOptions) -> Decoded {
         origins: options.keep_origins.then_some(RowOrigins { lines: at, raw: None }),
         rejects,
         misfits,
+        surplus: Vec::new(),
     }
 }
 

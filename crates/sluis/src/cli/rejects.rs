@@ -30,7 +30,7 @@ Examples:
 
 Each reason has a page in docs/reference/rejects: what it means, an example, what to do.
 Reasons: bad_value, missing_value, too_few_fields, too_many_fields, bad_quote, bad_encoding, too_long, bad_syntax, corrupt_file, \
-check_failed, contract_violated, target_refused. --json writes an object per row.";
+check_failed, contract_violated. --json writes an object per row.";
 
 const REPLAY: &str = "\
 Examples:

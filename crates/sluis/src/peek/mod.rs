@@ -5,13 +5,15 @@
 //! | here | from an address to a [`Look`] |
 //! | `beginning`, `read` | a file's beginning, kept; read as a run would |
 //! | `kind` | which format it is |
-//! | `almost`, `differences` | columns that are text because of a few values; how the columns of files differ |
+//! | `almost`, `compact` | columns that are text because of a few values; whole numbers that are moments |
+//! | `differences` | how the columns of files differ |
 //! | `yaml`, `report` | what was found: to paste, for people, for scripts |
 //!
 //! Guarantees: nothing is written, no state is looked at or moved; memory is bounded by [`HEAD`] bytes of each file that is looked at.
 
 mod almost;
 mod beginning;
+mod compact;
 pub mod differences;
 mod kind;
 mod read;
@@ -35,6 +37,7 @@ use sluis_core::{
 
 use self::almost::Almost;
 use self::beginning::Beginning;
+use self::compact::Compact;
 use self::differences::{Columns, Difference};
 use crate::session::{Session, shown};
 use crate::tables::{NoHistory, reader};
@@ -84,6 +87,8 @@ pub struct Look {
     pub nulls: Vec<u64>,
     /// What its columns of text nearly are, by column of `schema`.
     pub almost: Vec<Almost>,
+    /// Which of its columns of whole numbers are moments, by column of `schema`.
+    pub compact: Vec<Compact>,
     /// The first rows, as `schema`.
     pub first: Vec<RecordBatch>,
     /// The first rows that would be rejected.
@@ -135,6 +140,13 @@ impl Look {
         self.schema.fields().iter().zip(&self.almost).filter_map(|(f, almost)| almost.text(f.name())).collect()
     }
 
+    /// Columns of moments written as whole numbers, and the type with its pattern that each is offered. Only where values are text.
+    pub fn offered(&self) -> impl Iterator<Item = (&str, &Compact, &'static str)> {
+        let text = self.def.name == "csv" && self.sniffed.options.get("columns").is_none();
+        let columns = self.schema.fields().iter().zip(&self.compact).filter(move |_| text);
+        columns.filter_map(|(f, compact)| Some((f.name().as_str(), compact, compact.type_name(f.name())?)))
+    }
+
     /// Whether the format's settings take the types of columns.
     pub fn takes_columns(&self) -> bool {
         (self.def.schema)().get("properties").and_then(|p| p.get("columns")).is_some()
@@ -144,7 +156,11 @@ impl Look {
     pub fn yaml(&self, dir: &Path) -> Result<String> {
         let mut files = self.from.clone();
         files["url"] = url_below(files["url"].as_str().unwrap_or_default(), dir)?.into();
-        Ok(yaml::from_block(&files, self.def.name, &self.sniffed.options, self.takes_columns(), &self.schema))
+        let mut options = self.sniffed.options.clone();
+        for (column, _, name) in self.offered() {
+            options["columns"][column] = name.into();
+        }
+        Ok(yaml::from_block(&files, self.def.name, &options, self.takes_columns(), &self.schema))
     }
 }
 
@@ -201,6 +217,7 @@ pub async fn look(session: &Session, project: &Project, ask: &Ask) -> Result<Loo
         constants: source.constant_columns(),
         nulls: vec![0; schema.fields().len()],
         almost: vec![Almost::default(); schema.fields().len()],
+        compact: vec![Compact::default(); schema.fields().len()],
         schema,
         first: Vec::new(),
         rejects: Vec::new(),

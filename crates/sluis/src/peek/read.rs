@@ -81,6 +81,7 @@ fn take(look: &mut Look, looked: &mut Looked, decoded: Decoded, show: usize) -> 
     let point = if look.sniffed.options["decimal"].as_str() == Some(",") { b',' } else { b'.' };
     let texts = look.schema.fields().iter().zip(&mut look.almost).filter(|(f, _)| *f.data_type() == arrow_schema::DataType::Utf8);
     texts.for_each(|(field, almost)| almost.observe(batch, field.name(), point));
+    look.schema.fields().iter().zip(&mut look.compact).for_each(|(field, compact)| compact.observe(batch, field.name()));
     let shown: usize = look.first.iter().map(RecordBatch::num_rows).sum();
     let more = show.saturating_sub(shown).min(batch.num_rows());
     if more > 0 {

@@ -85,18 +85,20 @@ fn columns(look: &Look) -> String {
         Some(n) if *n > 0 && good > 0 => format!("{} empty", percent((*n as f64 / good as f64).max(0.01))),
         _ => String::new(),
     };
-    let mut lines: Vec<Vec<String>> =
-        look.schema.fields().iter().enumerate().map(|(i, f)| vec![f.name().clone(), type_name(f.data_type()), empty(i)]).collect();
+    let offered: std::collections::HashMap<&str, &str> = look.offered().map(|(column, _, name)| (column, name)).collect();
+    let of_type = |f: &arrow_schema::Field| offered.get(f.name().as_str()).map_or_else(|| type_name(f.data_type()), |t| (*t).to_owned());
+    let mut lines: Vec<Vec<String>> = look.schema.fields().iter().enumerate().map(|(i, f)| vec![f.name().clone(), of_type(f), empty(i)]).collect();
     let named = look.constants.fields().iter().map(|f| vec![f.name().clone(), type_name(f.data_type()), "from the file's name".into()]);
     lines.extend(named);
     let mut out = format!("\n{}\n", print::counted(lines.len() as u64, "column"));
     lines.iter_mut().for_each(|l| l[0] = print::short(&l[0], CELL));
     let grid = print::grid(&["", "", ""], &lines, &[]);
     grid.lines().skip(1).for_each(|l| out.push_str(&format!("  {l}\n")));
-    let almost = look.almost_texts();
-    if !almost.is_empty() {
+    let mut said = look.almost_texts();
+    said.extend(look.offered().filter_map(|(column, compact, _)| compact.text(column)));
+    if !said.is_empty() {
         out.push('\n');
-        almost.iter().for_each(|text| out.push_str(&format!("  {text}\n")));
+        said.iter().for_each(|text| out.push_str(&format!("  {text}\n")));
     }
     out
 }
@@ -183,6 +185,7 @@ pub fn json(look: &Look, dir: &Path) -> Result<Value> {
         "found_out": look.sniffed.notes, "others": look.others.iter().map(|(name, sure)| json!({ "format": name, "confidence": sure })).collect::<Vec<_>>(),
         "files_found": look.found, "more_files": look.more, "notes": look.notes, "files": files, "columns": columns,
         "almost": look.schema.fields().iter().zip(&look.almost).filter_map(|(f, a)| a.to_json(f.name())).collect::<Vec<_>>(),
+        "offered": look.offered().filter_map(|(column, compact, _)| compact.to_json(column)).collect::<Vec<_>>(),
         "constants": schema_to_json(&look.constants), "rows": rows, "rejected": rejected, "first_rows": first, "rejects": rejects,
         "differences": look.differences().iter().map(super::differences::Difference::to_json).collect::<Vec<_>>(), "yaml": look.yaml(dir)?,
     }))

@@ -4,10 +4,14 @@
 //! that captures come out the same. The lane `replay` then lands the spool like any source of files. A spool file's name and bytes follow
 //! from the rejects alone, and the ledger's history of files knows which have landed: each row is replayed once, whatever dies when.
 //!
+//! Rows of an archive's members become an archive of the same members. What `delimiter: auto` found in a file goes for its spool file, too.
+//!
 //! Limits: the format must keep rows as text (CSV, JSON); a header needs the original file, unchanged, where it was; rows cut at 64 KiB
 //! cannot be tried again; `_line` is the line in the spool and `_modified` the time of the reject. With `on_overwrite: replace` it is
 //! refused: replayed rows would stay when their file is replaced.
 
+mod above;
+mod as_found;
 mod place;
 mod spool;
 
@@ -16,12 +20,15 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde_json::json;
-use sluis_core::{Checkpoint, Discovery, EpochLimits, Error, FileHistory, LaneShard, Opened, Result, Source, Split};
+use sluis_core::{
+    Checkpoint, Discovery, EpochLimits, Error, FileHistory, LaneShard, Member, Members, Opened, Result, Source, Split,
+};
 use sluis_engine::{Job, SqliteLedger};
 
 use crate::assemble::Parts;
 use crate::rejected::Filter;
 use crate::session::Session;
+use as_found::AsFound;
 use place::Places;
 
 pub use spool::{Spooled, header};
@@ -63,7 +70,7 @@ pub fn job(session: &Session, parts: &Parts) -> Result<Job> {
     let mut over = Parts { pipeline: parts.pipeline.clone(), project: parts.project.clone(), context: parts.context.clone() };
     let config = &parts.pipeline.source.config;
     let mut from = json!({ "url": places.urls(), "on_overwrite": "ignore" });
-    for key in ["match", "recursive", "hidden", "members", "metadata"] {
+    for key in ["match", "recursive", "hidden", "archive", "members", "metadata"] {
         if !config[key].is_null() {
             from[key] = config[key].clone();
         }
@@ -80,8 +87,14 @@ pub fn job(session: &Session, parts: &Parts) -> Result<Job> {
             _ => format.config["lines"] = true.into(),
         }
     }
-    let source = Arc::new(Replayed { inner: over.source()?, places });
-    over.job(source, parts.sinks()?, parts.rejects(session)?, parts.tables())
+    let source = Arc::new(Replayed { inner: over.source()?, places: places.clone() });
+    let mut job = over.job(source, parts.sinks()?, parts.rejects(session)?, parts.tables())?;
+    if let (Some(plain), Some(format)) = (&job.format, &over.pipeline.format)
+        && format.config["delimiter"] == "auto"
+    {
+        job.format = Some(Arc::new(AsFound::new(plain.clone(), format, places)));
+    }
+    Ok(job)
 }
 
 /// The spool as a source: its `_file` is the original's.
@@ -105,7 +118,12 @@ impl Source for Replayed {
         Ok(found)
     }
     async fn open(&self, split: &Split) -> Result<Opened> {
-        self.inner.open(split).await
+        let opened = self.inner.open(split).await?;
+        let original = split.file.as_ref().and_then(|version| Some((version.path.clone(), self.places.original(&version.path)?)));
+        Ok(match (opened, original) {
+            (Opened::Members(inner), Some((spool, original))) => Opened::Members(Box::new(ReplayedMembers { inner, spool, original })),
+            (opened, _) => opened,
+        })
     }
     fn constant_columns(&self) -> SchemaRef {
         self.inner.constant_columns()
@@ -116,5 +134,31 @@ impl Source for Replayed {
     }
     async fn probe(&self) -> Result<Vec<String>> {
         self.inner.probe().await
+    }
+}
+
+/// Members of an archive in the spool: their `_file` is that of the original's.
+struct ReplayedMembers {
+    inner: Box<dyn Members>,
+    spool: String,
+    original: String,
+}
+
+#[async_trait]
+impl Members for ReplayedMembers {
+    fn count(&self) -> Option<usize> {
+        self.inner.count()
+    }
+    async fn next(&mut self) -> Result<Option<Member>> {
+        let mut next = self.inner.next().await?;
+        if let Some(file) = next.as_mut().and_then(|member| member.constants.get_mut("_file"))
+            && let Some(member) = file.strip_prefix(self.spool.as_str())
+        {
+            *file = format!("{}{member}", self.original);
+        }
+        Ok(next)
+    }
+    async fn verify(&self) -> Result<()> {
+        self.inner.verify().await
     }
 }

@@ -1,8 +1,12 @@
-//! Where files stand in the spool: `<state>/replay/<pipeline>/<lane>-<epoch>-<reason>/<number of the URL>/<path below the URL>`, and back.
+//! Where files stand in the spool: `<state>/replay/<pipeline>/<lane>-<epoch>-<reason>/<number of the URL>/<path below the URL>`, and back;
+//! and, in `dialects/` instead of the number's folder, what `delimiter: auto` found in their originals.
 //!
 //! Deliberately not here: reading, writing.
 
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sluis_core::{Error, Result};
 
 use crate::assemble::Parts;
 use crate::url_parts;
@@ -54,6 +58,45 @@ impl Places {
         let (i, below) = below.split_once('/')?;
         let url = self.urls.get(i.parse::<usize>().ok()?)?;
         Some(if url.names_file(below) { url.address.clone() } else { format!("{}/{below}", url.address) })
+    }
+
+    /// Where it stands which dialects were found for a file of the spool.
+    ///
+    /// # Errors
+    /// Only for bugs: it is not in the spool.
+    pub fn dialects_of(&self, spool: &Path) -> Result<PathBuf> {
+        let found = spool.to_str().and_then(|path| self.in_spool(path));
+        let (group, below) = found.ok_or_else(|| Error::internal("a file of the spool is elsewhere"))?;
+        Ok(self.root.join(group).join("dialects").join(format!("{below}.json")))
+    }
+
+    /// The dialects of a file of the spool, by member (under no name if it is no archive); null if none was looked for.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn dialects(&self, spool: &str) -> Result<Value> {
+        let path = self.dialects_of(Path::new(spool))?;
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::internal(format!("{} is spoilt", path.display())).source(e)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+            Err(e) => Err(Error::io("read", path.display(), e)),
+        }
+    }
+
+    /// The dialect that goes for a file of the spool, or a member of one.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn dialect(&self, name: &str) -> Result<Option<Value>> {
+        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+        for at in ends.filter(|at| *at > self.root.as_os_str().len()) {
+            if self.in_spool(&name[..at]).is_some()
+                && let Some(found) = self.dialects(&name[..at])?.get(name.get(at + 1..).unwrap_or_default())
+            {
+                return Ok(Some(found.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Group and path below it of a file in the spool.

@@ -20,7 +20,7 @@ use sluis_core::{FileHead, Sniffed};
 use self::dialect::Found;
 use self::table::Table;
 use super::dialect::Dialect;
-use crate::compress::{Compression, Decompressor};
+use crate::compress::unpack::beginning;
 
 /// Bytes of text that a dialect is found in: as many for every file, so that the answer depends on the file alone.
 pub const HEAD: usize = 64 * 1024;
@@ -59,7 +59,7 @@ struct File {
 impl File {
     /// `None`: empty, or no text.
     fn look(head: &FileHead) -> Option<Self> {
-        let (bytes, whole) = plain(head);
+        let (bytes, whole) = beginning(head, HEAD);
         if bytes.is_empty() {
             return None;
         }
@@ -88,24 +88,6 @@ impl File {
         let odd = (self.table.too_short + self.table.too_long + self.table.bad_quotes) as f64 / rows;
         (0.55 + 0.45 * ahead) * found.score.clamp(0.0, 1.0).sqrt() * (1.0 - odd.min(0.5)) * if self.table.rows < 3 { 0.7 } else { 1.0 }
     }
-}
-
-/// The plain beginning of a file, and whether it is all of it. Damage ends it.
-fn plain(head: &FileHead) -> (Vec<u8>, bool) {
-    let kind = Compression::Auto.detect(&head.path, &head.bytes);
-    let mut out = Vec::new();
-    let Ok(mut decompressor) = Decompressor::new(kind) else { return (out, false) };
-    decompressor.push(head.bytes.clone());
-    loop {
-        match decompressor.next_piece() {
-            Ok(Some(piece)) if out.len() < HEAD => out.extend_from_slice(&piece[..piece.len().min(HEAD - out.len())]),
-            Ok(Some(_)) => return (out, false),
-            Ok(None) => break,
-            Err(_) => return (out, false),
-        }
-    }
-    let whole = head.whole && out.len() < HEAD && decompressor.finish().is_ok();
-    (out, whole)
 }
 
 /// The encoding of a text, and whether a byte order mark says so.
@@ -259,7 +241,7 @@ impl Summary<'_> {
             notes.push(format!("{short} of {rows} rows have too few fields: rejected, unless `ragged: pad`."));
         }
         if long > 0 {
-            notes.push(format!("{long} of {rows} rows have too many fields: rejected, unless `ragged: repair` finds out how to read them."));
+            notes.push(format!("{long} of {rows} rows have too many fields: rejected, unless `ragged: repair` finds out how to read them, or `ragged: rescue` keeps what is beyond."));
         }
         if bad > 0 {
             notes.push(format!("{bad} of {rows} rows have a quote that breaks the rules: rejected, unless `quotes: lenient`."));

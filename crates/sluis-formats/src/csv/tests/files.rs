@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use sluis_core::columns::type_name;
-use sluis_core::{ErrorKind, FileFormat, RawFile, ReadOptions, Reject};
+use sluis_core::{ErrorKind, FileFormat, RawFile, ReadOptions, Reject, Surplus};
 
 use crate::cell::Cells;
 use crate::csv::CSV;
@@ -24,6 +24,8 @@ struct Read {
     /// Rows as text, fields joined by `|`, nulls as `∅`.
     rows: Vec<String>,
     rejects: Vec<Reject>,
+    /// Its rows are those of the file.
+    surplus: Vec<Surplus>,
     batches: Vec<RecordBatch>,
     error: Option<sluis_core::Error>,
 }
@@ -35,10 +37,11 @@ async fn read_file(format: &dyn FileFormat, file: Arc<dyn RawFile>, schema: Opti
     };
     let options = ReadOptions { schema: schema.clone(), batch_rows: 8192, threads: 2, keep_origins: false, misfits: Default::default() };
     let mut stream = format.read(file, &options).await.unwrap();
-    let mut out = Read { schema, rows: Vec::new(), rejects: Vec::new(), batches: Vec::new(), error: None };
+    let mut out = Read { schema, rows: Vec::new(), rejects: Vec::new(), surplus: Vec::new(), batches: Vec::new(), error: None };
     while let Some(item) = stream.next().await {
         match item {
             Ok(d) => {
+                let before = out.rows.len();
                 let cells: Vec<Cells> = d.batch.columns().iter().map(|c| Cells::new(c).unwrap()).collect();
                 for r in 0..d.batch.num_rows() {
                     let fields = cells.iter().map(|c| {
@@ -53,6 +56,7 @@ async fn read_file(format: &dyn FileFormat, file: Arc<dyn RawFile>, schema: Opti
                     out.rows.push(fields.collect::<Vec<_>>().join("|"));
                 }
                 out.rejects.extend(d.rejects);
+                out.surplus.extend(d.surplus.into_iter().map(|s| Surplus { row: before + s.row, ..s }));
                 out.batches.push(d.batch);
             }
             Err(e) => out.error = Some(e),
@@ -194,6 +198,22 @@ async fn ragged_rows_by_policy() {
     let r = read(json!({ "ragged": "pad", "columns": "string", "nulls": [] }), "a,b,c\n1\n1,2,3,\n1,2,3,4\n1,2,3,,,\n").await;
     assert_eq!(r.rows, ["1|∅|∅", "1|2|3", "1|2|3"]);
     assert_eq!(reasons(&r), [(4, "too_many_fields", None)]);
+}
+
+#[tokio::test]
+async fn what_a_row_keeps_beyond_its_columns_is_bounded() {
+    let beyond = |fields: usize, text: &str| format!("a\n1{}\n2\n3,{text}\n", ",x".repeat(fields));
+    for (text, rows, kept) in [
+        (beyond(10_000, "y"), vec!["1", "2", "3"], vec![(0, 10_000), (2, 1)]),
+        (beyond(10_001, "y"), vec!["2", "3"], vec![(1, 1)]),
+        (beyond(1, &"y".repeat(1 << 20)), vec!["1", "2", "3"], vec![(0, 1), (2, 1)]),
+        (beyond(1, &"y".repeat((1 << 20) + 1)), vec!["1", "2"], vec![(0, 1)]),
+    ] {
+        let r = read(json!({ "ragged": "rescue" }), &text).await;
+        assert_eq!((r.rows.iter().map(String::as_str).collect::<Vec<_>>(), r.rejects.len()), (rows.clone(), 3 - rows.len()));
+        assert_eq!(r.surplus.iter().map(|s| (s.row, s.fields)).collect::<Vec<_>>(), kept);
+        assert!(r.rejects.iter().all(|r| r.message.ends_with("and more than a row may keep")));
+    }
 }
 
 #[tokio::test]

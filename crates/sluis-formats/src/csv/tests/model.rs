@@ -201,8 +201,10 @@ fn really(bytes: &[u8], dialect: &Dialect, ragged: Ragged, width: usize, footer:
         let cells: Vec<Cells> = d.batch.columns().iter().map(|c| Cells::new(c).unwrap()).collect();
         let origins = d.origins.unwrap();
         let (block, ranges) = origins.raw.unwrap();
+        let surplus = d.surplus;
         let rows = (0..d.batch.num_rows()).map(|r| {
             let fields = cells.iter().map(|c| (!c.is_null(r)).then(|| String::from_utf8(c.bytes(r).unwrap().to_vec()).unwrap()));
+            let fields = fields.chain(surplus.iter().filter(|s| s.row == r).map(|s| Some(s.members.clone())));
             (Ok(fields.collect()), origins.lines[r], block[ranges[r].0 as usize..ranges[r].1 as usize].to_vec())
         });
         let mut items: Vec<Item> = rows.chain(d.rejects.into_iter().map(|r| (Err(r.reason), r.line, r.raw.to_vec()))).collect();
@@ -266,7 +268,7 @@ proptest! {
     #[test]
     fn what_is_put_right_does_not_depend_on_the_split_and_good_rows_stay(
         bytes in texts(), dialect in dialects(), width in 1_usize..5, max_row in prop_oneof![4 => Just(1_usize << 20), 1 => 20_usize..60],
-        ragged in prop_oneof![Just(Ragged::Reject), Just(Ragged::Pad), Just(Ragged::Repair)],
+        ragged in prop_oneof![Just(Ragged::Reject), Just(Ragged::Pad), Just(Ragged::Rescue), Just(Ragged::Repair)],
         mut cuts in prop::collection::vec(0_usize..400, 0..6), target in prop_oneof![1_usize..64, Just(1 << 20)],
     ) {
         cuts.sort_unstable();
