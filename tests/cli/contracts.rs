@@ -365,3 +365,20 @@ fn a_change_of_type_that_is_killed_anywhere_is_mended() {
     }
     sandbox.sluis("ledger fsck").expect(0, &[]);
 }
+
+#[test]
+fn a_reject_says_who_holds_its_columns_type() {
+    let s = Sandbox::new();
+    s.file("p.yaml", "from: { files: { url: in/ }, csv: {} }\ninto: { table: { name: parts, partition_by: [n] } }\n");
+    s.file("in/1.csv", "id,n\n1,5\n");
+    s.sluis("run p.yaml").expect(0, &["1 row read, 1 written"]);
+    s.file("in/2.csv", "id,n\n2,2.5\n3,6\n");
+    s.sluis("run p.yaml").expect(0, &["2 rows read, 1 written, 1 rejected"]);
+    s.sluis("rejects show p.yaml").expect(0, &["`2.5` is no bigint; target `table` takes no other type for the column"]);
+    // Of a declared type nobody else is the cause.
+    s.file("q.yaml", "from: { files: { url: in/ }, csv: { columns: { n: int } } }\ninto: { files: { url: out/, format: csv } }\n");
+    s.sluis("run q.yaml").expect(0, &["1 rejected"]);
+    let shown = s.sluis("rejects show q.yaml");
+    shown.expect(0, &["`2.5` is no int"]);
+    assert!(!shown.all().contains("takes no other type"), "{}", shown.all());
+}

@@ -5,12 +5,12 @@
 //! Deliberately not here: each of those steps. Guarantees: per split, read + added = written + rejected + filtered, by construction here and
 //! proven again from the writers' counts by `accounting`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use sluis_core::columns::{schema_to_json, widen};
@@ -82,6 +82,8 @@ pub struct Flow<'a> {
     rejects: Rejects,
     warnings: BTreeMap<String, u64>,
     contract: Contract,
+    /// Columns whose type the files would change, but for the targets (or the SQL).
+    held: BTreeSet<String>,
     watch: Watch,
     /// Types that would hold what these columns' do not (`evolve`): from the first on, rows are only looked at.
     learned: Learned,
@@ -150,6 +152,7 @@ impl<'a> Flow<'a> {
             rejects: Rejects::default(),
             warnings: BTreeMap::new(),
             contract: job.contract,
+            held: held(workshop, spec, known),
             watch: Watch::default(),
             learned: Learned::new(),
             meter,
@@ -274,13 +277,28 @@ impl<'a> Flow<'a> {
 
     async fn take_rejects(&mut self, rejects: Vec<Reject>) -> Result<(), Fault> {
         self.reports[self.split].rows.rejected += rejects.len() as u64;
-        for r in rejects {
+        for mut r in rejects {
+            if r.reason == RejectReason::BadValue && r.column.as_ref().is_some_and(|c| self.held.contains(c)) {
+                self.say_who_holds(&mut r);
+            }
             self.rejects.push(&self.file, r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));
             if self.rejects.full() {
                 self.flush_rejects().await?;
             }
         }
         Ok(())
+    }
+
+    /// Adds to the message of a reject why its column has the type that it has.
+    #[cold]
+    fn say_who_holds(&self, reject: &mut Reject) {
+        let job = &self.workshop.job;
+        let who = match (&job.transform, job.sinks.as_slice()) {
+            (None, [only]) => format!("target `{}`", only.name()),
+            (None, _) => "one of the targets".to_owned(),
+            (Some(_), _) => "the SQL or a target".to_owned(),
+        };
+        reject.message.push_str(&format!("; {who} takes no other type for the column"));
     }
 
     /// Notes what types would hold these values.
@@ -524,6 +542,17 @@ impl<'a> Flow<'a> {
             self.workshop.observer.event(&self.spec.lane, Event::Read { epoch: self.spec.epoch, files, bytes, rows });
         }
     }
+}
+
+/// Columns that are inferred and whose values are not told any more: a wider type was asked for, and a target or the SQL could not do with it.
+fn held(workshop: &Workshop, spec: &TaskSpec, known: &Known) -> BTreeSet<String> {
+    let job = &workshop.job;
+    if job.contract.types != OnDrift::Evolve {
+        return BTreeSet::new();
+    }
+    let plain = |t: &DataType| *t != DataType::Utf8 && !t.is_nested();
+    let fields = known.columns.fields().iter().filter(|f| plain(f.data_type()) && job.declared.index_of(f.name()).is_err());
+    fields.filter(|f| !spec.told.contains(f.name())).map(|f| f.name().clone()).collect()
 }
 
 struct Flowed {

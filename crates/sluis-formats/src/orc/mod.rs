@@ -206,6 +206,12 @@ fn damaged(e: orc_rust::error::OrcError) -> Error {
             None => cause.source(),
         };
     }
+    if let orc_rust::error::OrcError::DecodeTimestamp { .. } = e {
+        let what = "it has a moment that is out of range, or one before 1970 whose fraction of a second is below zero, as PyArrow writes it";
+        return Error::new(ErrorKind::CorruptInput, format!("the ORC file cannot be read: {what}"))
+            .source(e)
+            .hint("write such moments as text or as Parquet, or set `on_corrupt: reject` to go on without the file");
+    }
     contradiction("it cannot be decoded").source(e)
 }
 

@@ -1,0 +1,1 @@
+select id, small, tiny, ok, ratio, weight, price, huge, day, at, seen, name, raw, place, tags, steps, attributes from shipments
