@@ -216,5 +216,8 @@ fn moments_written_as_whole_numbers_are_offered_as_such() {
     assert_eq!(found["offered"].as_array().map(Vec::len), Some(2), "{found}");
     s.file("p.yaml", format!("{}into:\n  files: {{ url: out/, format: csv }}\n", found["yaml"].as_str().unwrap()));
     s.sluis("run p.yaml").expect(0, &["3 rows read, 3 written"]);
-    assert!(s.sh("cat out/*.csv").stdout.contains("1,2024-01-29 07:52:11,2024-01-29,20240129") || s.sh("cat out/*.csv").stdout.contains("2024-01-29T07:52:11"));
+    assert!(
+        s.sh("cat out/*.csv").stdout.contains("1,2024-01-29 07:52:11,2024-01-29,20240129")
+            || s.sh("cat out/*.csv").stdout.contains("2024-01-29T07:52:11")
+    );
 }

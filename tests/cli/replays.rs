@@ -151,7 +151,8 @@ fn the_dialect_found_in_a_file_goes_for_its_rejected_rows() {
     s.file("in/b.csv", "5|5|Gus\n6|;;x;;|Hal\n9|9|Ivy\n");
     s.file("src/c.csv", "10\t10\tJan\n11\t|,|\tKay\n12\t12\tLea\n");
     s.sh("tar -czf in/c.tgz -C src .").expect(0, &[]);
-    let pipeline = |n: &str| pipeline(&format!("csv: {{ delimiter: auto, header: 0, names: [id, n, word], columns: {{ id: int, n: {n}, word: string }} }}"));
+    let pipeline =
+        |n: &str| pipeline(&format!("csv: {{ delimiter: auto, header: 0, names: [id, n, word], columns: {{ id: int, n: {n}, word: string }} }}"));
     s.file("load.yaml", pipeline("int"));
     s.sluis("run load.yaml").expect(0, &["12 rows read, 9 written, 3 rejected"]);
     s.file("load.yaml", pipeline("double"));

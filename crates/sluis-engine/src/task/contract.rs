@@ -251,7 +251,10 @@ mod tests {
             [(2, Some("x"), &b"aa"[..]), (5, Some("x"), &b"dd"[..])]
         );
         assert!(kept.rejects.iter().all(|r| r.reason == RejectReason::ContractViolated));
-        assert_eq!((kept.batch.num_rows(), rescued(&kept)), (2, vec![Some(r#"{"n": "seven"}"#.to_owned()), Some(r#"{"c4": "\"", "c6": "z"}"#.to_owned())]));
+        assert_eq!(
+            (kept.batch.num_rows(), rescued(&kept)),
+            (2, vec![Some(r#"{"n": "seven"}"#.to_owned()), Some(r#"{"c4": "\"", "c6": "z"}"#.to_owned())])
+        );
         assert_eq!(kept.surplus, 2, "what is in a rejected row is not counted");
         assert_eq!(kept.origins.as_ref().unwrap().lines, [3, 4]);
         assert_eq!(kept.values, [(0, ValueCounts { discarded: 0, rescued: 1 })]);

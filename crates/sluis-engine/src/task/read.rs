@@ -330,7 +330,8 @@ async fn ahead(reading: &Arc<Reading>, planned: &Split, fetched: &mut Fetched) -
             Parts { parts: members_in_order(reading.clone(), members, large), file: None, measured: false }
         }
         Opened::Rows(rows) => {
-            let rows = rows.map(|r| r.map(|(batch, rejects)| Part::Rows(Decoded { batch, origins: None, rejects, misfits: Vec::new(), surplus: Vec::new() })));
+            let rows = rows
+                .map(|r| r.map(|(batch, rejects)| Part::Rows(Decoded { batch, origins: None, rejects, misfits: Vec::new(), surplus: Vec::new() })));
             Parts { parts: rows.boxed(), file: None, measured: true }
         }
     };

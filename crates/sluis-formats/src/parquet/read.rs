@@ -103,7 +103,13 @@ impl Cutter for Groups {
     }
 }
 
-fn groups(file: Arc<dyn RawFile>, windows: Windows, metadata: ArrowReaderMetadata, options: ReadOptions, max_page: u64) -> BoxStream<'static, Result<Decoded>> {
+fn groups(
+    file: Arc<dyn RawFile>,
+    windows: Windows,
+    metadata: ArrowReaderMetadata,
+    options: ReadOptions,
+    max_page: u64,
+) -> BoxStream<'static, Result<Decoded>> {
     let path = file.version().path.clone();
     let threads = options.threads.max(1);
     let cutter = Groups { windows, metadata, side_by_side: threads, max_page, next: 0, before: 0 };

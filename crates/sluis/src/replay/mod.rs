@@ -20,9 +20,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde_json::json;
-use sluis_core::{
-    Checkpoint, Discovery, EpochLimits, Error, FileHistory, LaneShard, Member, Members, Opened, Result, Source, Split,
-};
+use sluis_core::{Checkpoint, Discovery, EpochLimits, Error, FileHistory, LaneShard, Member, Members, Opened, Result, Source, Split};
 use sluis_engine::{Job, SqliteLedger};
 
 use crate::assemble::Parts;

@@ -45,7 +45,9 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     for (name, text) in files {
         let mut header = [0_u8; 512];
         header[..name.len()].copy_from_slice(name.as_bytes());
-        for (at, field) in [(100, "0000644\0"), (108, "0000000\0"), (116, "0000000\0"), (136, "00000000000\0"), (148, "        "), (257, "ustar\x0000")] {
+        for (at, field) in
+            [(100, "0000644\0"), (108, "0000000\0"), (116, "0000000\0"), (136, "00000000000\0"), (148, "        "), (257, "ustar\x0000")]
+        {
             header[at..at + field.len()].copy_from_slice(field.as_bytes());
         }
         header[124..136].copy_from_slice(format!("{:011o}\0", text.len()).as_bytes());
