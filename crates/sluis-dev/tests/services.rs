@@ -1,8 +1,8 @@
 //! Services that are not of Hadoop: each is brought up, spoken to by a client that is not ours, killed, repaired and brought down.
 
-mod ground;
+mod world;
 
-use ground::{Ground, good};
+use world::{World, good};
 
 const MAIL: &str = r#"
 import json, os, smtplib, sys, urllib.request
@@ -52,49 +52,49 @@ print(got.getvalue().decode(), ftp.size("whole"))
 
 #[test]
 fn mariadb_keeps_its_rows_through_a_kill() {
-    let ground = Ground::up(&["mariadb"], false);
-    ground.says("mariadb", &["-e", "create table t (a int primary key); insert into t values (1), (2)"]);
-    ground.kill("mariadb");
-    ground.refuses("mariadb", &["-e", "select 1"]);
-    ground.repair();
-    assert_eq!(ground.says("mariadb", &["-NBe", "select sum(a), @@binlog_format from t"]), "3\tROW\n");
+    let world = World::with(&["mariadb"], false);
+    world.shell("mariadb", &["-e", "create table t (a int primary key); insert into t values (1), (2)"]);
+    world.fault("mariadb", "kill");
+    world.refuses("mariadb", &["-e", "select 1"]);
+    world.repair();
+    assert_eq!(world.shell("mariadb", &["-NBe", "select sum(a), @@binlog_format from t"]), "3\tROW\n");
 }
 
 #[test]
 fn mariadb_speaks_tls_only_when_secure() {
-    let ground = Ground::up(&["mariadb"], true);
-    assert!(ground.says("mariadb", &["-NBe", "show status like 'Ssl_version'"]).contains("TLSv1.3"));
-    ground.refuses("mariadb", &["--skip-ssl", "-e", "select 1"]);
+    let world = World::with(&["mariadb"], true);
+    assert!(world.shell("mariadb", &["-NBe", "show status like 'Ssl_version'"]).contains("TLSv1.3"));
+    world.refuses("mariadb", &["--skip-ssl", "-e", "select 1"]);
 }
 
 #[test]
 fn postgres_decodes_its_log_after_a_kill() {
-    let ground = Ground::up(&["postgres"], false);
-    ground.says("postgres", &["-c", "select pg_create_logical_replication_slot('s', 'test_decoding')", "-c", "create table t (a int)"]);
-    ground.says("postgres", &["-c", "insert into t values (7)"]);
-    ground.kill("postgres");
-    ground.refuses("postgres", &["-c", "select 1"]);
-    ground.repair();
-    let changes = ground.says("postgres", &["-Atc", "select data from pg_logical_slot_get_changes('s', null, null)"]);
+    let world = World::with(&["postgres"], false);
+    world.shell("postgres", &["-c", "select pg_create_logical_replication_slot('s', 'test_decoding')", "-c", "create table t (a int)"]);
+    world.shell("postgres", &["-c", "insert into t values (7)"]);
+    world.fault("postgres", "kill");
+    world.refuses("postgres", &["-c", "select 1"]);
+    world.repair();
+    let changes = world.shell("postgres", &["-Atc", "select data from pg_logical_slot_get_changes('s', null, null)"]);
     assert!(changes.contains("table public.t: INSERT: a[integer]:7"), "{changes}");
 }
 
 #[test]
 fn postgres_speaks_tls_only_when_secure() {
-    let ground = Ground::up(&["postgres"], true);
-    assert_eq!(ground.says("postgres", &["-Atc", "select ssl from pg_stat_ssl where pid = pg_backend_pid()"]), "t\n");
-    let refused = ground.refuses("postgres", &["-d", "dbname=sluis sslmode=disable", "-c", "select 1"]);
+    let world = World::with(&["postgres"], true);
+    assert_eq!(world.shell("postgres", &["-Atc", "select ssl from pg_stat_ssl where pid = pg_backend_pid()"]), "t\n");
+    let refused = world.refuses("postgres", &["-d", "dbname=sluis sslmode=disable", "-c", "select 1"]);
     assert!(refused.contains("no pg_hba.conf entry") || refused.contains("no encryption"), "{refused}");
 }
 
 #[test]
 fn sftp_lets_in_who_has_the_key() {
-    let ground = Ground::up(&["sftp"], false);
+    let world = World::with(&["sftp"], false);
     let batch = tempfile::NamedTempFile::new().expect("a file");
     let commands = format!("put {} part\nrename part whole\n-ls /etc\nls -l\n", batch.path().display());
     std::fs::write(batch.path(), commands).expect("written");
     let sftp = |batch: &std::path::Path| {
-        let mut shell = ground.cluster.shell("sftp", &[]).expect("a shell");
+        let mut shell = world.cluster.shell("sftp", &[]).expect("a shell");
         // Options stand before the server's name.
         let (program, all) = (shell.get_program().to_owned(), shell.get_args().map(ToOwned::to_owned).collect::<Vec<_>>());
         let environment: Vec<_> = shell.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
@@ -104,75 +104,75 @@ fn sftp_lets_in_who_has_the_key() {
     let said = good(&sftp(batch.path()));
     assert!(said.contains("whole"), "{said}");
     assert!(!said.contains("passwd"), "{said}");
-    ground.kill("sftp");
+    world.fault("sftp", "kill");
     assert!(!sftp(batch.path()).status.success());
-    ground.repair();
+    world.repair();
     assert!(good(&sftp(batch.path())).contains("whole"));
 }
 
 #[test]
 fn ftps_takes_files_over_tls_only() {
-    let ground = Ground::up(&["ftps"], false);
-    assert_eq!(good(&ground.python(&format!("import sys; sys.argv = ['', 'put']\n{FTPS}"))), "ello 5\n");
-    ground.kill("ftps");
-    assert!(!ground.python(FTPS).status.success());
-    ground.repair();
-    assert_eq!(good(&ground.python(FTPS)), "ello 5\n");
+    let world = World::with(&["ftps"], false);
+    assert_eq!(good(&world.python(&format!("import sys; sys.argv = ['', 'put']\n{FTPS}"))), "ello 5\n");
+    world.fault("ftps", "kill");
+    assert!(!world.python(FTPS).status.success());
+    world.repair();
+    assert_eq!(good(&world.python(FTPS)), "ello 5\n");
 }
 
 #[test]
 fn ldap_knows_people_and_their_groups() {
-    let ground = Ground::up(&["ldap"], false);
+    let world = World::with(&["ldap"], false);
     let alice = "uid=alice,ou=people,dc=sluis,dc=test";
-    assert_eq!(ground.says("ldap", &["ldapwhoami", "-x", "-D", alice, "-w", "alice-secret"]), format!("dn:{alice}\n"));
-    assert!(ground.refuses("ldap", &["ldapwhoami", "-x", "-D", alice, "-w", "wrong"]).contains("Invalid credentials (49)"));
+    assert_eq!(world.shell("ldap", &["ldapwhoami", "-x", "-D", alice, "-w", "alice-secret"]), format!("dn:{alice}\n"));
+    assert!(world.refuses("ldap", &["ldapwhoami", "-x", "-D", alice, "-w", "wrong"]).contains("Invalid credentials (49)"));
     let search = ["ldapsearch", "-x", "-LLL", "-D", alice, "-w", "alice-secret", "(memberOf=cn=engineers,ou=groups,dc=sluis,dc=test)", "uid"];
-    assert_eq!(ground.says("ldap", &search).lines().filter(|l| l.starts_with("uid:")).collect::<Vec<_>>(), ["uid: alice", "uid: bob"]);
-    ground.kill("ldap");
-    assert!(ground.refuses("ldap", &search).contains("Can't contact"));
-    ground.repair();
-    assert!(ground.says("ldap", &search).contains("uid: bob"));
+    assert_eq!(world.shell("ldap", &search).lines().filter(|l| l.starts_with("uid:")).collect::<Vec<_>>(), ["uid: alice", "uid: bob"]);
+    world.fault("ldap", "kill");
+    assert!(world.refuses("ldap", &search).contains("Can't contact"));
+    world.repair();
+    assert!(world.shell("ldap", &search).contains("uid: bob"));
 }
 
 #[test]
 fn ldap_takes_passwords_over_tls_only_when_secure() {
-    let ground = Ground::up(&["ldap"], true);
+    let world = World::with(&["ldap"], true);
     let bind = ["-x", "-D", "uid=alice,ou=people,dc=sluis,dc=test", "-w", "alice-secret"];
-    ground.says("ldap", &[&["ldapwhoami"], &bind[..]].concat());
-    let plain = format!("ldap://127.0.0.1:{}", ground.cluster.ports("ldap").expect("ports")["ldap"]);
-    assert!(ground.refuses("ldap", &[&["ldapwhoami", "-H", &plain], &bind[..]].concat()).contains("Confidentiality required"));
-    ground.says("ldap", &[&["ldapwhoami", "-ZZ", "-H", &plain], &bind[..]].concat());
+    world.shell("ldap", &[&["ldapwhoami"], &bind[..]].concat());
+    let plain = format!("ldap://127.0.0.1:{}", world.cluster.ports("ldap").expect("ports")["ldap"]);
+    assert!(world.refuses("ldap", &[&["ldapwhoami", "-H", &plain], &bind[..]].concat()).contains("Confidentiality required"));
+    world.shell("ldap", &[&["ldapwhoami", "-ZZ", "-H", &plain], &bind[..]].concat());
 }
 
 #[test]
 fn the_kdc_gives_tickets_to_the_right_keys_only() {
-    let ground = Ground::up(&["kdc"], false);
-    let keytab = |name: &str| ground.cluster.folder().join("kdc/keytabs").join(format!("{name}.keytab")).to_string_lossy().into_owned();
-    let cache = format!("FILE:{}", ground.cluster.folder().join("cache").display());
-    let kinit = |name: &str, user: &str| ground.shell("kdc", &["kinit", "-c", &cache, "-k", "-t", &keytab(name), user]);
+    let world = World::with(&["kdc"], false);
+    let keytab = |name: &str| world.cluster.folder().join("kdc/keytabs").join(format!("{name}.keytab")).to_string_lossy().into_owned();
+    let cache = format!("FILE:{}", world.cluster.folder().join("cache").display());
+    let kinit = |name: &str, user: &str| world.try_shell("kdc", &["kinit", "-c", &cache, "-k", "-t", &keytab(name), user]);
     let why = |name: &str, user: &str| String::from_utf8_lossy(&kinit(name, user).stderr).into_owned();
     good(&kinit("alice", "alice"));
     for service in ["hdfs", "HTTP", "hive", "kudu", "kafka", "zookeeper", "impala"] {
-        ground.says("kdc", &["kvno", "-c", &cache, "-k", &keytab(service), &format!("{service}/localhost")]);
+        world.shell("kdc", &["kvno", "-c", &cache, "-k", &keytab(service), &format!("{service}/localhost")]);
     }
     assert!(why("wrong", "wrong").contains("Password incorrect"), "{}", why("wrong", "wrong"));
     assert!(why("expired", "expired").contains("has expired"), "{}", why("expired", "expired"));
-    let expired = ground.cluster.client().expect("exports").exports["SLUIS_DEV_EXPIRED_TICKET"].clone();
+    let expired = world.export("SLUIS_DEV_EXPIRED_TICKET");
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while ground.shell("kdc", &["kvno", "-c", &expired, "hive/localhost"]).status.success() {
+    while world.try_shell("kdc", &["kvno", "-c", &expired, "hive/localhost"]).status.success() {
         assert!(std::time::Instant::now() < end, "the ticket lives on");
     }
-    ground.kill("kdc");
+    world.fault("kdc", "kill");
     assert!(why("alice", "alice").contains("Cannot contact any KDC"));
-    ground.repair();
+    world.repair();
     good(&kinit("alice", "alice"));
 }
 
 #[test]
 fn active_directory_says_why_it_refuses() {
-    let ground = Ground::up(&["ad"], true);
+    let world = World::with(&["ad"], true);
     let search = |user: &str, password: &str, filter: &str| {
-        ground.shell("ad", &["ldapsearch", "-x", "-LLL", "-D", &format!("{user}@ad.test"), "-w", password, filter, "sAMAccountName"])
+        world.try_shell("ad", &["ldapsearch", "-x", "-LLL", "-D", &format!("{user}@ad.test"), "-w", password, filter, "sAMAccountName"])
     };
     let nested = "(&(objectClass=user)(memberOf:1.2.840.113556.1.4.1941:=CN=everyone,CN=Users,DC=ad,DC=test))";
     let found = good(&search("alice", "alice-secret", nested));
@@ -181,63 +181,63 @@ fn active_directory_says_why_it_refuses() {
     assert!(refused("alice", "wrong").contains("data 52e"), "{}", refused("alice", "wrong"));
     assert!(refused("disabled", "disabled-secret").contains("data 533"));
     // The principal of a service is a client too, with AES keys.
-    let cache = ground.cluster.folder().join("cache").to_string_lossy().into_owned();
+    let cache = world.cluster.folder().join("cache").to_string_lossy().into_owned();
     let line = format!("echo service-secret | kinit -c {cache} kafka/localhost && klist -e -c {cache}");
-    assert!(ground.says("ad", &["sh", "-c", &line]).contains("aes256-cts"));
-    ground.kill("ad");
+    assert!(world.shell("ad", &["sh", "-c", &line]).contains("aes256-cts"));
+    world.fault("ad", "kill");
     assert!(refused("alice", "alice-secret").contains("Can't contact"));
-    ground.repair();
+    world.repair();
     assert!(good(&search("bob", "bob-secret", nested)).contains("sAMAccountName: alice"));
 }
 
 #[test]
 fn the_mail_sink_keeps_what_it_took() {
-    let ground = Ground::up(&["smtp"], false);
-    assert_eq!(good(&ground.python(MAIL)), "1 Größe\n");
-    ground.kill("smtp");
-    assert!(!ground.python(MAIL).status.success());
-    ground.repair();
-    assert_eq!(good(&ground.python(MAIL)), "2 Größe\n");
+    let world = World::with(&["smtp"], false);
+    assert_eq!(good(&world.python(MAIL)), "1 Größe\n");
+    world.fault("smtp", "kill");
+    assert!(!world.python(MAIL).status.success());
+    world.repair();
+    assert_eq!(good(&world.python(MAIL)), "2 Größe\n");
 }
 
 #[test]
 fn the_mail_sink_wants_tls_when_secure() {
-    let ground = Ground::up(&["smtp"], true);
-    assert_eq!(good(&ground.python(MAIL)), "1 Größe\n");
+    let world = World::with(&["smtp"], true);
+    assert_eq!(good(&world.python(MAIL)), "1 Größe\n");
 }
 
 #[test]
 fn kinesis_keeps_records_through_a_kill() {
-    let ground = Ground::up(&["kinesis"], false);
-    let call = |operation: &str, with: &str| ground.says("kinesis", &[operation, with]);
+    let world = World::with(&["kinesis"], false);
+    let call = |operation: &str, with: &str| world.shell("kinesis", &[operation, with]);
     call("create_stream", r#"{"StreamName": "s", "ShardCount": 1}"#);
     while !call("describe_stream", r#"{"StreamName": "s"}"#).contains("ACTIVE") {}
     call("put_record", r#"{"StreamName": "s", "Data": "hello", "PartitionKey": "k"}"#);
-    ground.kill("kinesis");
-    ground.refuses("kinesis", &["list_streams"]);
-    ground.repair();
+    world.fault("kinesis", "kill");
+    world.refuses("kinesis", &["list_streams"]);
+    world.repair();
     let iterator = call("get_shard_iterator", r#"{"StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}"#);
     assert!(call("get_records", &iterator).contains(r#""Data": "hello""#));
 }
 
 #[test]
 fn haproxy_stands_before_a_database_and_can_be_cut_off() {
-    let ground = Ground::up(&["haproxy", "postgres"], false);
-    let port = ground.cluster.ports("haproxy").expect("ports")["postgres"].to_string();
+    let world = World::with(&["haproxy", "postgres"], false);
+    let port = world.cluster.ports("haproxy").expect("ports")["postgres"].to_string();
     let through = ["--port", &port, "-Atc", "select 'through'"];
     let wait = |good: bool| {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while ground.shell("postgres", &through).status.success() != good {
+        while world.try_shell("postgres", &through).status.success() != good {
             assert!(std::time::Instant::now() < end, "the proxy does not notice");
         }
     };
     wait(true);
-    ground.cluster.fault("haproxy", "partition", &sluis_dev::Silent).expect("cut off");
-    ground.refuses("postgres", &through);
-    ground.cluster.fault("haproxy", "resume", &sluis_dev::Silent).expect("joined");
+    world.fault("haproxy", "partition");
+    world.refuses("postgres", &through);
+    world.fault("haproxy", "resume");
     wait(true);
-    ground.kill("haproxy");
-    ground.refuses("postgres", &through);
-    ground.repair();
+    world.fault("haproxy", "kill");
+    world.refuses("postgres", &through);
+    world.repair();
     wait(true);
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use sluis_dev::{Cluster, Home, ServiceState, Silent, Up};
@@ -21,6 +21,18 @@ impl World {
         World { cluster, folder }
     }
 
+    /// A cluster with services that are up.
+    pub fn with(services: &[&str], secure: bool) -> World {
+        let world = World::new();
+        world.up_with(&Up { services: services.iter().map(|s| (*s).to_owned()).collect(), secure, ..Up::default() });
+        world
+    }
+
+    /// `up` for what the cluster has.
+    pub fn repair(&self) {
+        self.up_with(&Up::default());
+    }
+
     pub fn up(&self, services: &[&str]) {
         self.up_with(&Up { services: services.iter().map(|s| (*s).to_owned()).collect(), ..Up::default() });
     }
@@ -29,6 +41,9 @@ impl World {
         let brought = self.cluster.up(up, &Silent).unwrap_or_else(|e| panic!("{e:?}\nhint: {:?}", e.hint_text()));
         let failed: Vec<String> = brought.failed.iter().map(|(name, e)| format!("{name}: {e:?}\nhint: {:?}", e.hint_text())).collect();
         assert!(failed.is_empty(), "{}", failed.join("\n"));
+        for listener in self.cluster.listeners() {
+            assert!(listener.address.is_loopback(), "{listener:?}");
+        }
     }
 
     /// Ends it and proves that nothing is left: no process has the cluster in its environment.
@@ -76,6 +91,26 @@ impl World {
         output(&mut self.cluster.shell(service, &arguments).unwrap_or_else(|e| panic!("{e:?}")))
     }
 
+    /// The service's own shell with a command, however it ends.
+    pub fn try_shell(&self, service: &str, arguments: &[&str]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let mut shell = self.cluster.shell(service, &arguments).unwrap_or_else(|e| panic!("{e:?}"));
+        shell.stdin(Stdio::null()).output().expect("a start")
+    }
+
+    /// What the service's own shell says while it fails.
+    pub fn refuses(&self, service: &str, arguments: &[&str]) -> String {
+        let out = self.try_shell(service, arguments);
+        assert!(!out.status.success(), "{service} {arguments:?} works: {}", said(&out));
+        said(&out)
+    }
+
+    /// A Python program that has the cluster's exports in its environment.
+    pub fn python(&self, program: &str) -> Output {
+        let exports = self.cluster.client().unwrap_or_else(|e| panic!("{e:?}")).exports;
+        Command::new("python3").args(["-c", program]).envs(exports).output().expect("python3")
+    }
+
     pub fn export(&self, name: &str) -> String {
         self.cluster.client().unwrap_or_else(|e| panic!("{e:?}")).exports.get(name).unwrap_or_else(|| panic!("no export {name}")).clone()
     }
@@ -94,8 +129,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Also after a panic; what cannot be ended was told by the test.
-        let _ = self.cluster.down(&Silent);
+        if std::thread::panicking() {
+            // The test has told what is wrong.
+            let _ = self.cluster.down(&Silent);
+        } else {
+            self.down();
+        }
     }
 }
 
@@ -105,4 +144,15 @@ pub fn output(command: &mut Command) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(out.status.success(), "{command:?}: {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
     text(&out.stdout)
+}
+
+/// Both outputs of a program.
+pub fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+}
+
+/// Standard output of a program that must have ended well.
+pub fn good(out: &Output) -> String {
+    assert!(out.status.success(), "{}", said(out));
+    String::from_utf8_lossy(&out.stdout).into_owned()
 }
