@@ -8,7 +8,8 @@
 //!
 //! Limits: the format must keep rows as text (CSV, JSON); a header needs the original file, unchanged, where it was; rows cut at 64 KiB
 //! cannot be tried again; `_line` is the line in the spool and `_modified` the time of the reject. With `on_overwrite: replace` it is
-//! refused: replayed rows would stay when their file is replaced.
+//! refused: replayed rows would stay when their file is replaced, and as this lane and the one that replaces do not wait for each other, a replay that
+//! was planned before could bring rows of the old version back after.
 
 mod above;
 mod as_found;
