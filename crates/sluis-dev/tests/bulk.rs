@@ -12,9 +12,15 @@ use world::{World, output};
 /// What every service must stand, whatever it is. `client` uses it, and fails the test if it does not serve.
 fn stands(service: &str, client: impl Fn(&World, &str)) {
     let world = World::new();
+    stands_in(&world, service, client);
+    world.down();
+}
+
+/// The same in a cluster that others use too.
+fn stands_in(world: &World, service: &str, client: impl Fn(&World, &str)) {
     let name = service.split(':').next().unwrap_or(service);
     world.up(&[service]);
-    client(&world, "first");
+    client(world, "first");
 
     let listeners = world.cluster.listeners();
     assert!(!listeners.is_empty(), "{service} listens nowhere");
@@ -30,8 +36,7 @@ fn stands(service: &str, client: impl Fn(&World, &str)) {
     world.fault(name, "kill");
     assert_eq!(world.state(name), ServiceState::Down);
     world.up(&[service]);
-    client(&world, "second");
-    world.down();
+    client(world, "second");
 }
 
 #[test]
@@ -116,11 +121,33 @@ fn hdfs_by_its_own_shell_and_by_curl() {
 }
 
 #[test]
-fn the_metastore_by_hives_own_client() {
-    stands("metastore", |world, word| {
-        let file = world.folder.path().join("Client.java");
-        let text =
-            "import org.apache.hadoop.hive.conf.HiveConf; import org.apache.hadoop.hive.metastore.*; import org.apache.hadoop.hive.metastore.api.*;
+fn hive_by_its_own_clients_and_yarn_by_its_own_tool() {
+    let world = World::new();
+    world.up(&["hiveserver2", "yarn"]);
+    stands_in(&world, "metastore", databases);
+    stands_in(&world, "hiveserver2", |world, word| {
+        let statements = [
+            &format!("create table {word} (a int, b string) partitioned by (d string) stored as parquet"),
+            &format!("insert into {word} partition (d = 'x') values (1, 'one'), (2, 'two')"),
+            &format!("select count(*), sum(a) from {word}"),
+        ];
+        assert_eq!(world.shell("hiveserver2", &statements.map(String::as_str)).trim(), "2\t3");
+        assert!(world.shell("hiveserver2", &["show tables"]).contains("first"));
+    });
+    stands_in(&world, "yarn", |world, _| {
+        assert!(world.shell("yarn", &["-list"]).contains("Total number of applications"));
+        let port = world.cluster.ports("yarn").expect("ports")["web"];
+        let url = format!("http://127.0.0.1:{port}/ws/v1/cluster/nodes");
+        assert!(output(std::process::Command::new("curl").args(["-sf", &url])).contains("RUNNING"));
+    });
+    world.down();
+}
+
+/// Hive's own library makes a database and lists all.
+fn databases(world: &World, word: &str) {
+    let file = world.folder.path().join("Client.java");
+    let text =
+        "import org.apache.hadoop.hive.conf.HiveConf; import org.apache.hadoop.hive.metastore.*; import org.apache.hadoop.hive.metastore.api.*;
 public class Client { public static void main(String[] a) throws Exception {
   var conf = org.apache.hadoop.hive.metastore.conf.MetastoreConf.newMetastoreConf();
   org.apache.hadoop.hive.metastore.conf.MetastoreConf.setVar(conf, org.apache.hadoop.hive.metastore.conf.MetastoreConf.ConfVars.THRIFT_URIS, a[0]);
@@ -128,13 +155,12 @@ public class Client { public static void main(String[] a) throws Exception {
   client.createDatabase(new Database(a[1] + \"_db\", \"\", null, null));
   System.out.println(\"databases: \" + client.getAllDatabases());
 } }";
-        std::fs::write(&file, text.replace("import org.apache.hadoop.hive.conf.HiveConf; ", "")).expect("a file");
-        let jars = world.package("hive");
-        let mut command = std::process::Command::new("java");
-        command.args(["-cp", &format!("{}/*", jars.display())]).arg(&file).args([&world.export("HIVE_METASTORE_URIS"), word]);
-        let said = output(&mut command);
-        assert!(said.contains("default") && said.contains("first_db"), "{said}");
-    });
+    std::fs::write(&file, text.replace("import org.apache.hadoop.hive.conf.HiveConf; ", "")).expect("a file");
+    let jars = world.package("hive");
+    let mut command = std::process::Command::new("java");
+    command.args(["-cp", &format!("{}/*", jars.display())]).arg(&file).args([&world.export("HIVE_METASTORE_URIS"), word]);
+    let said = output(&mut command);
+    assert!(said.contains("default") && said.contains("first_db"), "{said}");
 }
 
 #[test]

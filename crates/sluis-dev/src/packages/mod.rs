@@ -156,7 +156,9 @@ impl Fetch<'_> {
             return Ok(());
         }
         let said = run::tail(self.log, 400);
-        let hint = if offline(&said) {
+        let hint = if ["Could not find artifact", "404 Not Found", "No matching distribution", "E404"].iter().any(|w| said.contains(w)) {
+            "the registry does not have it: a mirror may lack it"
+        } else if offline(&said) {
             "the package is not in the cache, and the registry cannot be reached: run it again with a network (once), or set up the registry's client (mirror, proxy)"
         } else if said.contains("No space left on device") {
             "free some space, then run it again: what is half there is made anew"
