@@ -139,3 +139,22 @@ fn what_is_asked_wrongly_is_said_with_what_there_is() {
     let none = Cluster::named(&home, "was-never-made").expect("a name").status().expect_err("an error");
     assert_eq!(none.kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn services_of_a_test_run_are_started_once_and_give_every_test_a_name_of_its_own() {
+    let one = sluis_testkit::services::service("s3");
+    let pids = one.cluster().pids();
+    // As another test program does it.
+    let brought = one.cluster().up(&Up { services: vec!["s3".into()], ..Up::default() }, &Silent).expect("an up");
+    assert!(brought.failed.is_empty());
+    let again = sluis_testkit::services::service("s3");
+    assert_eq!(again.cluster().pids(), pids);
+    assert_ne!(one.namespace("bucket"), again.namespace("bucket"));
+    assert!(one.export("AWS_ENDPOINT_URL").starts_with("http://localhost:"));
+}
+
+#[test]
+#[should_panic(expected = "`cargo xtask services` fetches")]
+fn a_test_that_cannot_get_its_service_fails_and_says_how_to_get_it() {
+    sluis_testkit::services::service("hbase");
+}
