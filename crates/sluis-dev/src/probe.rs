@@ -111,7 +111,7 @@ impl Asker<'_> {
         let program = crate::run::program(&argv[0], self.path).ok_or_else(|| format!("there is no program {}", argv[0]))?;
         let mut command = Command::new(&program);
         command.args(&argv[1..]).current_dir(self.folder).envs(self.environment).envs(&probe.env);
-        let Ended { status, output } = Run { command, stdin: "", limit: self.limit }.to_end().map_err(|e| format!("{program}: {e}"))?;
+        let Ended { status, output } = Run { command, stdin: "", limit: self.limit }.finish().map_err(|e| format!("{program}: {e}"))?;
         match status {
             None => Err(format!("`{}` takes longer than {} s", argv.join(" "), self.limit.as_secs())),
             Some(status) if !status.success() => {

@@ -247,4 +247,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn everything_together_fits_in_eight_gigabytes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path()).expect("a home");
+        let services: BTreeMap<String, String> = catalog::names().into_iter().map(|n| (n.to_owned(), String::new())).collect();
+        let world = World::new(&home, &folder.path().join("c"), false, services, Ports::new(), BTreeSet::new());
+        let budget = |name: &str| {
+            let said = crate::description::parse(name, &world.render(name, "", "service.toml").expect(name)).expect(name);
+            said.processes.iter().map(|p| p.memory).sum::<u64>()
+        };
+        let all: u64 = catalog::names().into_iter().map(budget).sum();
+        assert!(all > 1 << 30 && all <= 8 << 30, "{all} bytes");
+    }
 }

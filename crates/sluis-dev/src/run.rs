@@ -48,7 +48,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn to_end(mut self) -> std::io::Result<Ended> {
+    pub fn finish(mut self) -> std::io::Result<Ended> {
         let (mut reader, writer) = std::io::pipe()?;
         self.command.stdout(writer.try_clone()?).stderr(writer);
         let limit = self.limit;
@@ -123,7 +123,7 @@ pub fn java() -> Result<String> {
     };
     let mut command = Command::new(&java);
     command.arg("-version");
-    let ended = Run { command, stdin: "", limit: Duration::from_secs(60) }.to_end().map_err(|e| Error::io("run", &java, e).hint(HINT))?;
+    let ended = Run { command, stdin: "", limit: Duration::from_secs(60) }.finish().map_err(|e| Error::io("run", &java, e).hint(HINT))?;
     let said = String::from_utf8_lossy(&ended.output).into_owned();
     match version(&said) {
         Some(major) if major >= 17 => Ok(java),
@@ -163,14 +163,14 @@ mod tests {
     fn what_takes_too_long_is_killed() {
         let mut command = Command::new("sleep");
         command.arg("600");
-        assert!(Run { command, stdin: "", limit: Duration::from_millis(50) }.to_end().expect("a start").status.is_none());
+        assert!(Run { command, stdin: "", limit: Duration::from_millis(50) }.finish().expect("a start").status.is_none());
     }
 
     #[test]
     fn standard_input_and_both_outputs_pass() {
         let mut command = Command::new("sh");
         command.args(["-c", "cat; echo err >&2"]);
-        let ended = Run { command, stdin: "in", limit: Duration::from_secs(60) }.to_end().expect("a start");
+        let ended = Run { command, stdin: "in", limit: Duration::from_secs(60) }.finish().expect("a start");
         assert_eq!((String::from_utf8_lossy(&ended.output).into_owned(), ended.status.is_some_and(|s| s.success())), ("inerr\n".into(), true));
     }
 }

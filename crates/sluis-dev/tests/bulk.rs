@@ -135,7 +135,7 @@ fn hive_by_its_own_clients_and_yarn_by_its_own_tool() {
         assert!(world.shell("hiveserver2", &["show tables"]).contains("first"));
     });
     stands_in(&world, "yarn", |world, _| {
-        assert!(world.shell("yarn", &["-list"]).contains("Total number of applications"));
+        assert!(world.shell("yarn", &["application", "-list"]).contains("Total number of applications"));
         let port = world.cluster.ports("yarn").expect("ports")["web"];
         let url = format!("http://127.0.0.1:{port}/ws/v1/cluster/nodes");
         assert!(output(std::process::Command::new("curl").args(["-sf", &url])).contains("RUNNING"));

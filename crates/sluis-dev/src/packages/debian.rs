@@ -112,7 +112,7 @@ fn apt(options: &[String]) -> Command {
 fn download(fetch: &Fetch<'_>, options: &[String], archives: &Path) -> Result<()> {
     let mut plan = apt(options);
     plan.args(["-o", "Debug::NoLocking=1", "--simulate", "--no-install-recommends", "install"]).args(&fetch.package.debian);
-    let planned = Run { command: plan, stdin: "", limit: PLAN }.to_end().map_err(|e| Error::io("run", "apt-get", e))?;
+    let planned = Run { command: plan, stdin: "", limit: PLAN }.finish().map_err(|e| Error::io("run", "apt-get", e))?;
     let said = String::from_utf8_lossy(&planned.output).into_owned();
     if !planned.status.is_some_and(|s| s.success()) {
         let why: Vec<&str> = said.lines().filter(|l| l.starts_with("E:")).take(3).collect();
@@ -126,7 +126,7 @@ fn download(fetch: &Fetch<'_>, options: &[String], archives: &Path) -> Result<()
     names.dedup();
     let mut get = apt(options);
     get.arg("download").args(&names).current_dir(archives);
-    let ended = Run { command: get, stdin: "", limit: DOWNLOAD }.to_end().map_err(|e| Error::io("run", "apt-get", e))?;
+    let ended = Run { command: get, stdin: "", limit: DOWNLOAD }.finish().map_err(|e| Error::io("run", "apt-get", e))?;
     if ended.status.is_some_and(|s| s.success()) {
         return Ok(());
     }

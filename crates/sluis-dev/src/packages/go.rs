@@ -41,7 +41,7 @@ fn kept(name: &str, module: &str) -> Option<PathBuf> {
 fn is_pinned(program: &Path, sum: &str) -> bool {
     let mut command = Command::new("go");
     command.args(["version", "-m"]).arg(program);
-    let said = run::Run { command, stdin: "", limit: Duration::from_secs(60) }.to_end().map(|e| e.output).unwrap_or_default();
+    let said = run::Run { command, stdin: "", limit: Duration::from_secs(60) }.finish().map(|e| e.output).unwrap_or_default();
     String::from_utf8_lossy(&said).lines().any(|l| {
         let words: Vec<&str> = l.split_whitespace().collect();
         words.first() == Some(&"mod") && words.last() == Some(&sum)

@@ -108,7 +108,7 @@ fn unpack(archive: &Path, to: &Path) -> Result<()> {
     };
     let mut command = Command::new(argv[0]);
     command.args(&argv[1..]).current_dir(to);
-    let ended = run::Run { command, stdin: "", limit: super::LIMIT }.to_end().map_err(|e| Error::io("run", argv[0], e))?;
+    let ended = run::Run { command, stdin: "", limit: super::LIMIT }.finish().map_err(|e| Error::io("run", argv[0], e))?;
     if !ended.status.is_some_and(|s| s.success()) {
         let said = String::from_utf8_lossy(&ended.output).into_owned();
         return Err(Error::new(ErrorKind::Unavailable, "an archive cannot be unpacked").context("file", name).source(said));
