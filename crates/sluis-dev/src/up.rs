@@ -105,8 +105,15 @@ impl Cluster {
             return Err(Error::config("the cluster was made without --secure")
                 .hint("`sluis dev up --secure --fresh` begins anew (its data goes), `--cluster NAME` makes another cluster"));
         }
-        let wanted = self.wanted(up, &mut state)?;
+        let unnamed = up.services.is_empty() && state.services.is_empty();
+        let mut wanted = self.wanted(up, &mut state)?;
         let all = self.services(&mut state)?;
+        // Nobody asked for it by name.
+        for refused in all.iter().filter(|s| unnamed && !s.said.refuse.is_empty()) {
+            tell.tell(&refused.name, Event::Note(format!("left out: {}", refused.said.refuse)));
+            wanted.remove(&refused.name);
+            state.services.remove(&refused.name);
+        }
         let services = needed(all, &wanted);
         self.save(&state)?;
         let session = Session { cluster: self, tell, state: Mutex::new(state), ended: Mutex::default(), changed: Condvar::new() };
