@@ -15,9 +15,11 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
 use sluis_core::{Encoder, EncoderFactory, Error, Result};
 
 use super::config::{PageCompression, ParquetWrite};
+use super::repeats::repeats;
 
 /// Rows and bytes gathered before they are encoded.
 const GATHER_ROWS: usize = 64 * 1024;
@@ -26,6 +28,7 @@ const GATHER_BYTES: usize = 16 << 20;
 const WORTH_THREADS: usize = 8 * 1024;
 
 /// Makes Parquet encoders.
+#[derive(Clone)]
 pub struct ParquetFactory {
     config: ParquetWrite,
     threads: usize,
@@ -38,7 +41,18 @@ impl ParquetFactory {
         Self { config, threads }
     }
 
-    fn properties(&self) -> Result<WriterProperties> {
+    /// A file and what makes its column writers; `plain`: names of columns that get no dictionary.
+    fn begin(&self, schema: &SchemaRef, plain: &[&str]) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory)> {
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(self.properties(plain)?))
+            .map_err(|e| Error::config("these columns cannot be written as Parquet").source(e))?;
+        writer.into_serialized_writer().map_err(failed)
+    }
+
+    fn group_bytes(&self) -> usize {
+        self.config.row_group_size.0 as usize
+    }
+
+    fn properties(&self, plain: &[&str]) -> Result<WriterProperties> {
         let zstd = || self.config.level.map_or(Ok(ZstdLevel::default()), |l| ZstdLevel::try_new(l as i32)).map_err(failed);
         let gzip = || self.config.level.map_or(Ok(GzipLevel::default()), GzipLevel::try_new).map_err(failed);
         let compression = match self.config.compression {
@@ -48,7 +62,10 @@ impl ParquetFactory {
             PageCompression::Gzip => Compression::GZIP(gzip()?),
             PageCompression::None => Compression::UNCOMPRESSED,
         };
-        let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(self.config.dictionary);
+        let mut properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(self.config.dictionary);
+        for name in plain {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::new(vec![(*name).to_owned()]), false);
+        }
         Ok(properties.set_created_by(format!("sluis {}", env!("CARGO_PKG_VERSION"))).build())
     }
 }
@@ -63,16 +80,13 @@ impl EncoderFactory for ParquetFactory {
     }
 
     fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>> {
-        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(self.properties()?))
-            .map_err(|e| Error::config("these columns cannot be written as Parquet").source(e))?;
-        let (file, factory) = writer.into_serialized_writer().map_err(failed)?;
+        let (file, factory) = self.begin(schema, &[])?;
         Ok(Box::new(ParquetEncoder {
             schema: schema.clone(),
             file,
             factory,
-            threads: self.threads,
-            group_rows: self.config.row_group_rows,
-            group_bytes: self.config.row_group_size.0 as usize,
+            begun: false,
+            making: self.clone(),
             gathered: Vec::new(),
             gathered_rows: 0,
             gathered_bytes: 0,
@@ -85,9 +99,9 @@ struct ParquetEncoder {
     schema: SchemaRef,
     file: SerializedFileWriter<Vec<u8>>,
     factory: ArrowRowGroupWriterFactory,
-    threads: usize,
-    group_rows: usize,
-    group_bytes: usize,
+    /// Whether rows have been encoded.
+    begun: bool,
+    making: ParquetFactory,
     gathered: Vec<RecordBatch>,
     gathered_rows: usize,
     gathered_bytes: usize,
@@ -107,7 +121,7 @@ impl Encoder for ParquetEncoder {
         let mut at = 0;
         while at < batch.num_rows() {
             // A row group ends exactly at its limit, wherever batches end.
-            let room = self.group_rows - self.group.as_ref().map_or(0, |g| g.rows) - self.gathered_rows;
+            let room = self.making.config.row_group_rows - self.group.as_ref().map_or(0, |g| g.rows) - self.gathered_rows;
             let count = room.min(batch.num_rows() - at);
             let part = batch.slice(at, count);
             self.gathered_rows += count;
@@ -117,7 +131,7 @@ impl Encoder for ParquetEncoder {
             if count == room || self.gathered_rows >= GATHER_ROWS || self.gathered_bytes >= GATHER_BYTES {
                 self.encode()?;
             }
-            if self.group.as_ref().is_some_and(|g| g.rows >= self.group_rows || g.bytes >= self.group_bytes) {
+            if self.group.as_ref().is_some_and(|g| g.rows >= self.making.config.row_group_rows || g.bytes >= self.making.group_bytes()) {
                 self.end_group(out)?;
             }
         }
@@ -144,11 +158,14 @@ impl ParquetEncoder {
         if self.gathered.is_empty() {
             return Ok(());
         }
+        if !std::mem::replace(&mut self.begun, true) && self.making.config.dictionary {
+            self.without_dictionaries()?;
+        }
         let group = match &mut self.group {
             Some(group) => group,
             none => none.insert(RowGroup::new(&self.factory, self.file.flushed_row_groups().len(), &self.schema)?),
         };
-        let threads = if self.gathered_rows < WORTH_THREADS { 1 } else { self.threads };
+        let threads = if self.gathered_rows < WORTH_THREADS { 1 } else { self.making.threads };
         let batches = std::mem::take(&mut self.gathered);
         let schema = &self.schema;
         side_by_side(threads, &mut group.columns, |column, writers| {
@@ -164,11 +181,22 @@ impl ParquetEncoder {
         Ok(())
     }
 
+    /// Before the first rows are encoded: no dictionary for columns in which they hardly repeat.
+    fn without_dictionaries(&mut self) -> Result<()> {
+        let gathered = &self.gathered;
+        let different = |column: &usize| !repeats(gathered.iter().map(|batch| batch.column(*column).as_ref()));
+        let plain: Vec<&str> = (0..self.schema.fields().len()).filter(different).map(|column| self.schema.field(column).name().as_str()).collect();
+        if !plain.is_empty() {
+            (self.file, self.factory) = self.making.begin(&self.schema, &plain)?;
+        }
+        Ok(())
+    }
+
     fn end_group(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let Some(group) = self.group.take() else { return Ok(()) };
         let mut columns: Vec<(Vec<ArrowColumnWriter>, Vec<ArrowColumnChunk>)> = group.columns.into_iter().map(|w| (w, Vec::new())).collect();
         // Closing encodes and compresses the last page of every column.
-        let threads = if group.rows < WORTH_THREADS { 1 } else { self.threads };
+        let threads = if group.rows < WORTH_THREADS { 1 } else { self.making.threads };
         side_by_side(threads, &mut columns, |_, (writers, chunks)| {
             for writer in writers.drain(..) {
                 chunks.push(writer.close()?);

@@ -8,6 +8,7 @@ pub mod config;
 pub mod encode;
 pub mod pages;
 pub mod read;
+pub mod repeats;
 pub mod window;
 
 use std::sync::Arc;
