@@ -261,14 +261,16 @@ impl Logs {
         if at.is_empty() {
             print::err(&format!("{} has written nothing\n", self.service));
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(Exit::Done);
+        }
+        loop {
             for log in cluster.logs(&self.service)? {
                 let from = at.entry(log.clone()).or_default();
                 *from += more(&log, *from)?;
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        Ok(Exit::Done)
     }
 }
 
