@@ -413,6 +413,10 @@ impl Reading {
                 mistake(&[key], format!("`{key}` and `newline` must differ"));
             }
         }
+        if escape.is_some() && matches!(&newline, Some(Newline::Text(t)) if t.overlaps()) {
+            // What an escape takes out of `aaa` is not to be seen from where a line begins: lines could not be counted.
+            mistake(&["newline"], "a text that begins as it ends cannot be used with `escape`".into());
+        }
         if delimiter.iter().any(|b| terminator.contains(b)) {
             mistake(&["newline"], "`newline` and `delimiter` must not have a character in common".into());
         }

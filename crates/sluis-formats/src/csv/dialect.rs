@@ -36,6 +36,11 @@ impl Terminator {
         Some(Self { bytes, length: text.len() as u8, overlaps })
     }
 
+    /// Whether it begins as it ends, so that two of them can share characters.
+    pub fn overlaps(&self) -> bool {
+        self.overlaps
+    }
+
     /// The text.
     #[inline(always)]
     pub fn text(&self) -> &[u8] {

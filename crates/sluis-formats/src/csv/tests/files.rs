@@ -378,6 +378,8 @@ fn mistakes_in_the_configuration_are_all_found() {
     assert_eq!(at, ["delimiter", "quote", "encoding", "decimal", "columns.a", "columns.b"]);
     assert!((CSV.reader.unwrap())(&json!({ "delimeter": ";" })).err().unwrap().message().contains("delimeter"));
     assert!((CSV.validate)(&json!({ "quoting": "all", "header": true })).is_empty(), "keys of writing are no mistakes");
+    assert!((CSV.validate)(&json!({ "newline": "xx", "escape": "\\" }))[0].message.contains("begins as it ends"));
+    assert!((CSV.validate)(&json!({ "newline": "xy", "escape": "\\" })).is_empty());
     let declared = (CSV.declared_columns)(&json!({ "columns": { "a": "int" } })).unwrap();
     assert_eq!(types(&declared), "a int");
     assert!((CSV.declared_columns)(&json!({})).is_none());
