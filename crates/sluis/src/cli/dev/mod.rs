@@ -50,7 +50,7 @@ What runs is left alone; what is down or half down is repaired. Everything liste
     #[command(after_help = "Examples:\n  sluis dev logs kafka\n  sluis dev logs kudu/master-1 -f")]
     Logs(Logs),
     /// Writes the configuration that clients need and prints what to export.
-    #[command(after_help = "Examples:\n  eval \"$(sluis dev env)\"\n  sluis dev env --json")]
+    #[command(after_help = "Examples:\n  sluis dev env\n  eval \"$(sluis dev env)\"\n  sluis dev env --json")]
     Env(Which),
     /// Opens the shell of a service, or gives it a command.
     #[command(after_help = "Examples:\n  sluis dev shell hdfs -ls /\n  sluis dev shell kudu table list\n  sluis dev shell zookeeper")]
