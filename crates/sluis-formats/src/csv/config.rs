@@ -37,6 +37,7 @@ pub struct CsvRead {
     pub encoding: String,
     /// Reading: what ends a record: `auto` (default: as the file's first line ends), `lf` (LF and CR LF), `any` (LF, CR LF and CR, mixed as they come),
     /// `crlf` (nothing else: a lone LF or CR is text), `cr` (likewise), or another text of up to 8 characters, as in `"\x1e"` or `";;"`; then LF and CR are text.
+    /// A text that begins as it ends, as `";;"` does, cannot be used with `escape`.
     pub newline: NewlineChoice,
     /// How the file is compressed: `auto` (reading: by its first bytes and its name; writing: not at all), `none`, `gzip`, `bzip2`, `zstd`, `xz`, `lz4`, `snappy`.
     pub compression: Compression,

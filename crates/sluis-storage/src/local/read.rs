@@ -38,8 +38,11 @@ pub(super) fn open(full: PathBuf, expect: Option<FileVersion>) -> Result<Opened>
     }
     let mut bytes = whole(&file, size as usize).map_err(|e| failed("read", &full, e))?;
     check(&file, &full, expect.as_ref(), Some(bytes.len() as u64))?;
-    // Any version will do: the one that was opened, without what came since.
-    bytes.truncate(size as usize);
+    if expect.is_none() && bytes.len() > size as usize {
+        // Any version will do, and this one grew, or tells no size: all that is there.
+        bytes.clear();
+        (&file).read_to_end(&mut bytes).map_err(|e| failed("read", &full, e))?;
+    }
     Ok(Opened::Whole(bytes.into()))
 }
 

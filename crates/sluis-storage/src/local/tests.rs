@@ -35,6 +35,12 @@ async fn stage(s: &LocalStorage, target: &str, bytes: &'static [u8]) -> StagedFi
 }
 
 #[tokio::test]
+async fn a_file_that_tells_no_size_is_read_to_its_end() {
+    let text = read_all(&at(Path::new("/proc/self")), "status", None).await.unwrap();
+    assert!(String::from_utf8_lossy(&text).contains("Threads:"), "{text:?}");
+}
+
+#[tokio::test]
 async fn conforms() {
     let mut dirs = Vec::new();
     conformance::all(|| fresh(&mut dirs)).await;
