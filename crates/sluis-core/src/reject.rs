@@ -1,5 +1,7 @@
 //! A row that could not land, with everything needed to find it, understand it and try it again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +96,9 @@ pub struct Reject {
     pub reason: RejectReason,
     /// Line in the file where the row starts, from 1; 0 where the format has no lines (then `row` counts).
     pub line: u64,
-    /// The column it is about, where there is one; the check's name for `check_failed`.
-    pub column: Option<String>,
+    /// The column it is about, where there is one; the check's name for `check_failed`. Shared: a file of bad rows names one column a million
+    /// times.
+    pub column: Option<Arc<str>>,
     /// One sentence for people.
     pub message: String,
     /// The row as it stood in the file, cut at [`RAW_LIMIT`] bytes.

@@ -45,7 +45,7 @@ pub fn fit(batch: &RecordBatch, mut lines: Vec<u64>, mut rejects: Vec<Reject>, o
             json_fields(&names, row, true, &mut raw);
             raw.push(b'}');
             raw.truncate(RAW_LIMIT);
-            let column = Some(batch.schema_ref().field(column).name().clone());
+            let column = Some(batch.schema_ref().field(column).name().as_str().into());
             rejects.push(Reject { reason: RejectReason::BadValue, line: lines[row], column, message, raw: raw.into() });
         }
         rejects.sort_by_key(|r| r.line);

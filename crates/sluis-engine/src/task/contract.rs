@@ -165,7 +165,7 @@ impl Kept {
                 reason: RejectReason::ContractViolated,
                 line: origins.and_then(|o| o.lines.get(*row).copied()).unwrap_or(0),
                 message: format!("it has a value in `{column}`, which the schema does not have"),
-                column: Some(column),
+                column: Some(column.into()),
                 raw: raw.unwrap_or_default(),
             });
         }

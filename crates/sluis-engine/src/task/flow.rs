@@ -278,7 +278,7 @@ impl<'a> Flow<'a> {
     async fn take_rejects(&mut self, rejects: Vec<Reject>) -> Result<(), Fault> {
         self.reports[self.split].rows.rejected += rejects.len() as u64;
         for mut r in rejects {
-            if r.reason == RejectReason::BadValue && r.column.as_ref().is_some_and(|c| self.held.contains(c)) {
+            if r.reason == RejectReason::BadValue && r.column.as_ref().is_some_and(|c| self.held.contains(&**c)) {
                 self.say_who_holds(&mut r);
             }
             self.rejects.push(&self.file, r.line, r.column.as_deref(), r.reason, &r.message, Some(&r.raw));

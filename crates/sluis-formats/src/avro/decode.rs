@@ -132,7 +132,13 @@ impl<'a> Rows<'a> {
             if clean && let Some((reason, message)) = &context.bad {
                 self.bad.push(self.count);
                 let line = self.before + self.count as u64 + 1;
-                self.rejects.push(Reject { reason: *reason, line, column: Some(name.clone()), message: message.clone(), raw: Default::default() });
+                self.rejects.push(Reject {
+                    reason: *reason,
+                    line,
+                    column: Some(name.as_str().into()),
+                    message: message.clone(),
+                    raw: Default::default(),
+                });
             }
         }
         if context.bad.is_some()

@@ -5,6 +5,8 @@
 //! Deliberately not here: cutting, I/O, which type a column has.
 //! Guarantees: rows and rejects in the file's order; every record is a row or one reject; nothing depends on where blocks were cut.
 
+use std::sync::Arc;
+
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
@@ -149,6 +151,8 @@ pub struct Table<'a> {
     base: u64,
     line: u64,
     rejects: Vec<Reject>,
+    /// The columns' names, from the first reject on.
+    names: Vec<Arc<str>>,
     /// Bytes copied into rejects so far.
     copied: usize,
     /// Values told, by their rows in the block.
@@ -182,6 +186,7 @@ impl<'a> Table<'a> {
             base: line,
             line,
             rejects,
+            names: Vec::new(),
             copied: 0,
             misfits: Vec::new(),
             kept: Vec::new(),
@@ -241,7 +246,12 @@ impl<'a> Table<'a> {
         } else {
             self.block.slice(start..end)
         };
-        let column = column.map(|c| self.layout.schema.field(c).name().clone());
+        let column = column.and_then(|c| {
+            if self.names.is_empty() {
+                self.names.extend(self.layout.schema.fields().iter().map(|f| Arc::from(f.name().as_str())));
+            }
+            self.names.get(c).cloned()
+        });
         self.rejects.push(Reject { reason, line: self.base + u64::from(row.line), column, message, raw });
     }
 

@@ -278,7 +278,7 @@ impl<'a> Table<'a> {
         } else {
             self.block.slice(start..end)
         };
-        self.rejects.push(Reject { reason, line, column, message, raw });
+        self.rejects.push(Reject { reason, line, column: column.map(Arc::from), message, raw });
     }
 
     fn finish(self) -> Result<Decoded> {

@@ -318,7 +318,7 @@ async fn nested_columns_can_be_declared() {
     assert_eq!(types(&read.schema), "scores map<string, decimal(10,2)>, who struct<name: string, born: date>, n list<int>, id bigint");
     assert_eq!(read.rows[0], r#"{"id":1,"scores":{"a":1.50,"b \"c\"":null},"who":{"name":"A","born":"2024-02-29"},"n":[1,null]}"#);
     assert_eq!(read.rows[1], r#"{"id":2,"scores":{}}"#);
-    let said: Vec<_> = read.rejects.iter().map(|r| (r.line, r.reason.code(), r.column.clone().unwrap())).collect();
+    let said: Vec<_> = read.rejects.iter().map(|r| (r.line, r.reason.code(), r.column.as_deref().unwrap().to_owned())).collect();
     assert_eq!(said, [(3, "bad_value", "scores.a".to_owned()), (4, "bad_value", "scores".to_owned())]);
     let problems = (JSON.validate)(&json!({ "columns": { "a": "list<" }, "path": "a..b", "separator": "" }));
     assert_eq!(problems.iter().map(|p| p.at.join(".")).collect::<Vec<_>>(), ["path", "separator", "columns.a"]);

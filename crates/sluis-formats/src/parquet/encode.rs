@@ -168,7 +168,12 @@ impl ParquetEncoder {
         let threads = if self.gathered_rows < WORTH_THREADS { 1 } else { self.making.threads };
         let batches = std::mem::take(&mut self.gathered);
         let schema = &self.schema;
-        side_by_side(threads, &mut group.columns, |column, writers| {
+        let size = |column: usize| batches.iter().map(|b| b.column(column).get_array_memory_size()).sum::<usize>();
+        let mut columns: Vec<_> = group.columns.iter_mut().enumerate().collect();
+        // The largest first: one that is begun last would be waited for.
+        columns.sort_by_cached_key(|(column, _)| std::cmp::Reverse(size(*column)));
+        side_by_side(threads, &mut columns, |(column, writers)| {
+            let column = *column;
             for batch in &batches {
                 write_column(schema, column, batch.column(column), writers)?;
             }
@@ -197,7 +202,7 @@ impl ParquetEncoder {
         let mut columns: Vec<(Vec<ArrowColumnWriter>, Vec<ArrowColumnChunk>)> = group.columns.into_iter().map(|w| (w, Vec::new())).collect();
         // Closing encodes and compresses the last page of every column.
         let threads = if group.rows < WORTH_THREADS { 1 } else { self.making.threads };
-        side_by_side(threads, &mut columns, |_, (writers, chunks)| {
+        side_by_side(threads, &mut columns, |(writers, chunks)| {
             for writer in writers.drain(..) {
                 chunks.push(writer.close()?);
             }
@@ -240,9 +245,9 @@ fn write_column(schema: &SchemaRef, column: usize, array: &ArrayRef, writers: &m
 }
 
 /// Runs `work` over all items, on several threads.
-fn side_by_side<T: Send>(threads: usize, items: &mut [T], work: impl Fn(usize, &mut T) -> Result<(), ParquetError> + Sync) -> Result<()> {
+fn side_by_side<T: Send>(threads: usize, items: &mut [T], work: impl Fn(&mut T) -> Result<(), ParquetError> + Sync) -> Result<()> {
     if threads <= 1 || items.len() <= 1 {
-        return items.iter_mut().enumerate().try_for_each(|(i, item)| work(i, item)).map_err(failed);
+        return items.iter_mut().try_for_each(work).map_err(failed);
     }
     let next = AtomicUsize::new(0);
     let items: Vec<Mutex<&mut T>> = items.iter_mut().map(Mutex::new).collect();
@@ -251,7 +256,7 @@ fn side_by_side<T: Send>(threads: usize, items: &mut [T], work: impl Fn(usize, &
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return Ok(()) };
             // Each item is taken by one thread once, so the lock is free.
-            work(i, &mut item.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+            work(&mut item.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
         }
     };
     std::thread::scope(|scope| {

@@ -175,7 +175,7 @@ pub fn json(look: &Look, dir: &Path) -> Result<Value> {
         .iter()
         .map(|w| {
             json!({
-                "file": w.file, "line": w.reject.line, "column": w.reject.column, "reason": w.reject.reason.code(), "message": w.reject.message,
+                "file": w.file, "line": w.reject.line, "column": w.reject.column.as_deref(), "reason": w.reject.reason.code(), "message": w.reject.message,
                 "raw": String::from_utf8_lossy(&w.reject.raw), "at": w.at.as_ref().map(|r| [r.start, r.end]),
             })
         })
