@@ -8,7 +8,7 @@ use crate::files::Text;
 use crate::process;
 
 /// Our crates, and which of ours each may depend on. Everybody depends on `sluis-features`.
-const MAY_KNOW: [(&str, &[&str]); 13] = [
+const MAY_KNOW: &[(&str, &[&str])] = &[
     ("sluis-features", &[]),
     ("sluis-core", &[]),
     ("sluis-config", &["sluis-core"]),
@@ -25,6 +25,8 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
         &["sluis-core", "sluis-config", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-sql", "sluis-lake", "sluis-connectors", "sluis-dev"],
     ),
     ("xtask", &[]),
+    // Libraries that know nothing of ours.
+    ("hadoop-auth", &[]),
 ];
 /// What only some of ours may depend on directly.
 const ONLY: [(&str, &[&str]); 11] = [
@@ -95,7 +97,7 @@ fn used(all: &[Text], name: &str, dependency: &Value, findings: &mut Vec<String>
         "md-5" => "md5".to_owned(),
         other => other.replace('-', "_"),
     };
-    let mut folders = vec![format!("crates/{name}/")];
+    let mut folders = vec![format!("crates/{name}/"), format!("libs/{name}/")];
     if name == "sluis" {
         folders.push("tests/".into());
     }
