@@ -25,7 +25,7 @@ fn run(words: &[String]) -> Result<()> {
     let lines = Lines(Instant::now());
     match words {
         [word, services @ ..] if word == "up" => {
-            let brought = cluster.up(&Up { services: services.to_vec(), ..Up::default() }, &lines)?;
+            let brought = cluster.up(&Up { services: services.to_vec(), secure: std::env::var_os("SECURE").is_some(), ..Up::default() }, &lines)?;
             brought.failed.into_iter().next().map_or(Ok(()), |(service, e)| Err(e.context("service", service)))
         }
         [word] if word == "down" => cluster.down(&lines).map(|_| ()),

@@ -172,6 +172,9 @@ fn a_pair_of_namenodes_loses_its_active_one_and_goes_on() {
     assert_eq!(world.state("hdfs"), ServiceState::Half);
     world.up(&["hdfs:ha"]);
     assert!(world.shell("hdfs", &["-ls", "/"]).contains("/kept"));
+    // Who knows the pair by its name goes to the one that is active.
+    world.up(&["metastore"]);
+    databases(&world, "first");
     world.down();
 }
 

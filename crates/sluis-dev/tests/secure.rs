@@ -95,3 +95,28 @@ fn hdfs_is_private_and_knows_who_asks() {
     good(&with(&cache, &["-get", "/user/alice/data", &back.to_string_lossy()]));
     assert!(std::fs::read(&back).expect("read") == bytes, "other bytes came back");
 }
+
+#[test]
+fn hive_knows_who_asks_and_speaks_tls() {
+    let world = World::with(&["hiveserver2"], true);
+    let statements =
+        ["create table first (id int, name string)", "insert into first values (1, 'one'), (2, 'two')", "select count(*), sum(id) from first"];
+    assert_eq!(world.shell("hiveserver2", &statements).trim(), "2\t3");
+    let exports = world.cluster.client().expect("exports").exports;
+    let with = |cache: &str| otherwise(&world, "hiveserver2", &["select logged_in_user()"], ("", ""), &[("KRB5CCNAME", cache)]);
+    let cache = format!("FILE:{}", world.cluster.folder().join("alice").display());
+    world.shell("kdc", &["kinit", "-c", &cache, "-k", "-t", &format!("{}/alice.keytab", exports["SLUIS_DEV_KEYTABS"]), "alice"]);
+    assert_eq!(good(&with(&cache)).trim(), "alice");
+    for bad in ["FILE:/nonexistent", &exports["SLUIS_DEV_EXPIRED_TICKET"]] {
+        let refused = with(bad);
+        assert!(!refused.status.success() && said(&refused).contains("GSS initiate failed"), "{}", said(&refused));
+    }
+    // Without TLS nobody gets as far as a ticket.
+    let url = &exports["HIVESERVER2"];
+    let plain = otherwise(&world, "hiveserver2", &["select 1"], (url, &url.replace("ssl=true", "ssl=false")), &[]);
+    assert!(!plain.status.success(), "{}", said(&plain));
+    world.fault("hiveserver2", "kill");
+    world.fault("metastore", "kill");
+    world.repair();
+    assert_eq!(world.shell("hiveserver2", &["select count(*) from first"]).trim(), "2");
+}
