@@ -2,7 +2,7 @@
 
 mod world;
 
-use world::{World, good};
+use world::{World, good, said};
 
 const MAIL: &str = r#"
 import json, os, smtplib, sys, urllib.request
@@ -48,6 +48,31 @@ if sys.argv[1:] == ["put"]:
 got = io.BytesIO()
 ftp.retrbinary("RETR whole", got.write, rest=1)
 print(got.getvalue().decode(), ftp.size("whole"))
+"#;
+
+/// Three fetches of a table with nulls and a decimal, a refresh that takes an hour, and one that is not waited for.
+const IMPALA: &str = r#"
+import os, sys
+from decimal import Decimal
+from impala.dbapi import connect
+connection = connect("localhost", int(os.environ["IMPALA_PORT"]), auth_mechanism="PLAIN", user="bob", password="bob-secret")
+cursor = connection.cursor()
+cursor.execute("create table wide (id int, price decimal(10,2), good boolean, at timestamp, ratio double, small tinyint)")
+rows = ", ".join(f"({n}, {n}.25, true, '2026-01-02 03:04:05', 0.5, 7)" if n % 3 else f"({n}, null, null, null, null, null)" for n in range(3000))
+cursor.execute("insert into wide values " + rows)
+cursor.execute("select * from wide")
+assert [(c[0], c[1]) for c in cursor.description][:3] == [("id", "INT"), ("price", "DECIMAL"), ("good", "BOOLEAN")], cursor.description
+got = cursor.fetchall()
+assert [row[0] for row in got] == list(range(3000)), len(got)
+assert got[0] == (0, None, None, None, None, None), got[0]
+assert got[2998][:3] == (2998, Decimal("2998.25"), True) and got[2998][3].year == 2026 and got[2998][4:] == (0.5, 7), got[2998]
+with open(os.environ["IMPALA_METADATA_DELAY"], "w") as file: file.write("3600")
+cursor.execute_async("refresh wide")
+assert cursor.is_executing()
+cursor.cancel_operation()
+os.remove(os.environ["IMPALA_METADATA_DELAY"])
+cursor.execute("refresh wide")
+print("fine")
 "#;
 
 #[test]
@@ -218,6 +243,81 @@ fn kinesis_keeps_records_through_a_kill() {
     world.repair();
     let iterator = call("get_shard_iterator", r#"{"StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}"#);
     assert!(call("get_records", &iterator).contains(r#""Data": "hello""#));
+}
+
+/// The shell of `impala` with other variables.
+fn impala(world: &World, variables: &[(&str, &str)]) -> std::process::Output {
+    let mut shell = world.cluster.shell("impala", &["select effective_user()".to_owned()]).expect("a shell");
+    shell.envs(variables.iter().copied()).output().expect("a start")
+}
+
+/// A Python program that has impyla and the cluster's exports.
+fn impyla(world: &World, program: &str) -> std::process::Output {
+    let exports = world.cluster.client().expect("exports").exports;
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", program]).envs(exports).env("PYTHONPATH", world.package("impyla")).output().expect("python3")
+}
+
+#[test]
+fn impala_is_a_stand_in_that_impyla_takes_for_impala() {
+    let world = World::with(&["impala"], false);
+    let status = world.cluster.status().expect("a status");
+    let service = status.services.iter().find(|s| s.name == "impala").expect("the service");
+    assert_eq!(service.about, "a stand-in that speaks Impala's protocol; it is not Impala");
+    assert!(!service.stand_in.is_empty());
+
+    let make = ["create database d", "create table d.t (a int, b string) partitioned by (p string) stored as parquet"];
+    assert_eq!(world.shell("impala", &make), "Database has been created.\nTable has been created.\n");
+    let fill = ["insert into d.t partition (p='x') values (1, 'one'), (2, null)", "select * from d.t", "select count(*), sum(a) from d.t"];
+    assert_eq!(world.shell("impala", &fill), "2 rows\n1\tone\tx\n2\tNULL\tx\n2\t3\n");
+    let change =
+        ["alter table d.t add if not exists partition (p='y')", "alter table d.t add columns (n bigint)", "select n, a from d.t where a > 1"];
+    assert!(world.shell("impala", &change).ends_with("\nNULL\t2\n"));
+    assert_eq!(world.shell("impala", &["refresh d.t partition (p='x') partition (p='y')", "invalidate metadata d.t"]), "");
+    let log = std::fs::read_to_string(world.export("IMPALA_STATEMENTS")).expect("a log");
+    assert!(
+        log.contains(
+            r#""user": "alice", "database": "default", "statement": "refresh d.t partition (p='x') partition (p='y')", "options": {}, "error": null"#
+        ),
+        "{log}"
+    );
+
+    let fails = |statement: &str, why: &str| {
+        let refused = world.refuses("impala", &[statement]);
+        assert!(refused.contains(why), "{statement}: {refused}");
+    };
+    fails("select * from d.none", "AnalysisException: Could not resolve table reference: 'd.none'");
+    fails("refresh d.none", "AnalysisException: Table does not exist: d.none");
+    fails("refresh d.t partition (q='x')", "AnalysisException: Partition column 'q' not found");
+    fails("alter table d.t add partition (p='y')", "AnalysisException: Partition spec already exists: (p='y').");
+    fails("refrsh d.t", "ParseException: Syntax error in line 1:\nrefrsh d.t\n^\nEncountered: IDENTIFIER\n");
+    fails("insert into d.t partition (p='x') values ('one', 'one', 1)", "is not compatible with column 'a' (type: INT)");
+    fails("load data inpath '/a' into table d.t", "the stand-in for Impala does not know this statement");
+
+    let wrong = impala(&world, &[("SLUIS_DEV_IMPALA_PASSWORD", "wrong")]);
+    assert!(!wrong.status.success() && said(&wrong).contains("Error validating the login"), "{}", said(&wrong));
+    assert_eq!(good(&impala(&world, &[("SLUIS_DEV_IMPALA_USER", "admin"), ("SLUIS_DEV_IMPALA_PASSWORD", "admin-secret")])), "admin\n");
+    assert_eq!(good(&impala(&world, &[("SLUIS_DEV_IMPALA_AUTH", "NOSASL"), ("SLUIS_DEV_IMPALA_USER", "any")])), "any\n");
+    assert_eq!(good(&impyla(&world, IMPALA)), "fine\n");
+
+    world.fault("impala", "kill");
+    world.refuses("impala", &["select 1"]);
+    world.repair();
+    assert_eq!(world.shell("impala", &["select b from d.t where b is not null"]), "one\n");
+}
+
+#[test]
+fn impala_speaks_tls_only_when_secure() {
+    let world = World::with(&["impala"], true);
+    assert_eq!(good(&impala(&world, &[])), "alice\n");
+    let wrong = impala(&world, &[("SLUIS_DEV_IMPALA_PASSWORD", "wrong")]);
+    assert!(!wrong.status.success() && said(&wrong).contains("Error validating the login"), "{}", said(&wrong));
+    let plain = "import os; from impala.dbapi import connect
+connect('localhost', int(os.environ['IMPALA_PORT']), auth_mechanism='PLAIN', user='alice', password='alice-secret')";
+    assert!(!impyla(&world, plain).status.success());
+    world.fault("impala", "kill");
+    world.repair();
+    assert_eq!(good(&impala(&world, &[])), "alice\n");
 }
 
 #[test]
