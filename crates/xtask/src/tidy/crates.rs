@@ -27,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("xtask", &[]),
     // Libraries that know nothing of ours.
     ("hadoop-auth", &[]),
+    ("hms-client", &["hadoop-auth"]),
 ];
 /// What only some of ours may depend on directly.
 const ONLY: [(&str, &[&str]); 11] = [
