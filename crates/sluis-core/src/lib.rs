@@ -18,6 +18,7 @@ pub mod columns;
 pub mod contract;
 pub mod crash;
 pub mod decide;
+pub mod divide;
 pub mod error;
 pub mod format;
 pub mod ids;

@@ -2,19 +2,15 @@
 //!
 //! Deliberately not here: files. Guarantees: every row is in one part; rows of a part keep their order; a batch of one part is not copied.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Decimal128Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use iceberg::arrow::arrow_primitive_to_literal;
 use iceberg::spec::{Literal, PartitionSpec, PrimitiveType, Schema, Struct, Transform, Type, UnboundPartitionField, UnboundPartitionSpec};
 use iceberg::transform::create_transform_function;
+use sluis_core::divide::Groups;
 use sluis_core::{Error, ErrorKind, Result};
 
 use crate::schema::sql_name;
@@ -142,8 +138,7 @@ pub fn divide(batch: &RecordBatch, spec: &PartitionSpec, schema: &Schema) -> Res
     if spec.fields().is_empty() {
         return Ok(vec![Portion { partition: Struct::empty(), rows: batch.clone() }]);
     }
-    let mut groups = vec![0_u32; batch.num_rows()];
-    let mut firsts = vec![0];
+    let mut groups = Groups::one(batch.num_rows());
     let mut values: Vec<(ArrayRef, Type)> = Vec::new();
     for field in spec.fields() {
         let source = schema.field_by_id(field.source_id).ok_or_else(|| Error::internal("a partition column is not in the schema"))?;
@@ -154,17 +149,15 @@ pub fn divide(batch: &RecordBatch, spec: &PartitionSpec, schema: &Schema) -> Res
                 .map_err(|e| Error::new(ErrorKind::Data, format!("partition `{}` cannot be computed", field.name)).source(e))?,
             None => arrow_array::new_null_array(&arrow_of(&t), batch.num_rows()),
         };
-        firsts = refine(&array, &mut groups)?;
+        groups.split(&array)?;
         values.push((array, t));
     }
-    let partitions = firsts.iter().map(|row| partition(&values, *row)).collect::<Result<Vec<_>>>()?;
+    let partitions = groups.firsts().iter().map(|row| partition(&values, *row)).collect::<Result<Vec<_>>>()?;
     if let [only] = partitions.as_slice() {
         return Ok(vec![Portion { partition: only.clone(), rows: batch.clone() }]);
     }
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); partitions.len()];
-    groups.iter().enumerate().for_each(|(row, g)| rows[*g as usize].push(row as u32));
-    let portions = partitions.into_iter().zip(rows).map(|(partition, rows)| {
-        let rows = arrow_select::take::take_record_batch(batch, &UInt32Array::from(rows)).map_err(unfit)?;
+    let portions = partitions.into_iter().zip(groups.rows()).map(|(partition, rows)| {
+        let rows = arrow_select::take::take_record_batch(batch, &rows).map_err(unfit)?;
         Ok(Portion { partition, rows })
     });
     portions.collect()
@@ -183,47 +176,6 @@ fn partition(values: &[(ArrayRef, Type)], row: usize) -> Result<Struct> {
         Ok(literals.into_iter().next().flatten())
     };
     values.iter().map(one).collect::<Result<Vec<_>>>().map(|values| values.into_iter().collect())
-}
-
-/// Splits groups by the values of one more array; gives the first row of each.
-fn refine(array: &ArrayRef, groups: &mut [u32]) -> Result<Vec<usize>> {
-    Ok(match array.data_type() {
-        DataType::Int32 => by(array, groups, |i| array.as_primitive::<Int32Type>().values()[i]),
-        DataType::Int64 => by(array, groups, |i| array.as_primitive::<Int64Type>().values()[i]),
-        DataType::Date32 => by(array, groups, |i| array.as_primitive::<Date32Type>().values()[i]),
-        DataType::Decimal128(..) => by(array, groups, |i| array.as_primitive::<Decimal128Type>().values()[i]),
-        DataType::Boolean => by(array, groups, |i| array.as_boolean().value(i)),
-        DataType::Utf8 => by(array, groups, |i| array.as_string::<i32>().value(i)),
-        DataType::Binary => by(array, groups, |i| array.as_binary::<i32>().value(i)),
-        DataType::FixedSizeBinary(_) => by(array, groups, |i| array.as_fixed_size_binary().value(i)),
-        DataType::Timestamp(..) | DataType::Time64(_) => {
-            let numbers: ArrayRef = Arc::new(arrow_cast::cast(array, &DataType::Int64).map_err(unfit)?.as_primitive::<Int64Type>().clone());
-            by(&numbers, groups, |i| numbers.as_primitive::<Int64Type>().values()[i])
-        }
-        other => return Err(Error::internal(format!("a partition of {other} was checked to work"))),
-    })
-}
-
-fn by<K: Hash + Eq + Copy>(array: &ArrayRef, groups: &mut [u32], key: impl Fn(usize) -> K) -> Vec<usize> {
-    let mut seen: HashMap<(u32, Option<K>), u32> = HashMap::new();
-    let mut firsts = Vec::new();
-    // Neighbours are mostly alike: then nothing is looked up.
-    let mut last: Option<((u32, Option<K>), u32)> = None;
-    for (row, group) in groups.iter_mut().enumerate() {
-        let at = (*group, array.is_valid(row).then(|| key(row)));
-        *group = match last {
-            Some((before, number)) if before == at => number,
-            _ => {
-                let number = *seen.entry(at).or_insert_with(|| {
-                    firsts.push(row);
-                    firsts.len() as u32 - 1
-                });
-                last = Some((at, number));
-                number
-            }
-        };
-    }
-    firsts
 }
 
 #[cfg(test)]

@@ -3,14 +3,10 @@
 //! Deliberately not here: files. Guarantees: every row is in one part; rows of a part keep their order; a batch of one part is not
 //! copied; no allocation per row (but for the few numbers that say where it goes).
 
-use std::collections::HashMap;
-use std::hash::Hash;
-
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Schema};
+use sluis_core::divide::Groups;
 use sluis_core::{Error, Result};
 
 use super::layout::folder;
@@ -77,17 +73,18 @@ pub fn divide(batch: &RecordBatch, by: &[String]) -> Result<Vec<Portion>> {
         return Ok(vec![Portion { folder: String::new(), rows: batch.clone() }]);
     }
     check(batch.schema_ref(), by)?;
-    let (groups, firsts) = group(batch, by)?;
+    let mut groups = Groups::one(batch.num_rows());
+    for name in by {
+        groups.split(column(batch, name)?)?;
+    }
     let keep: Vec<usize> = (0..batch.num_columns()).filter(|i| !by.contains(batch.schema_ref().field(*i).name())).collect();
     let content = batch.project(&keep).map_err(broken)?;
-    let folders = firsts.iter().map(|row| folder_of(batch, by, *row)).collect::<Result<Vec<_>>>()?;
+    let folders = groups.firsts().iter().map(|row| folder_of(batch, by, *row)).collect::<Result<Vec<_>>>()?;
     if let [only] = folders.as_slice() {
         return Ok(vec![Portion { folder: only.clone(), rows: content }]);
     }
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); folders.len()];
-    groups.iter().enumerate().for_each(|(row, g)| rows[*g as usize].push(row as u32));
-    let portions = folders.into_iter().zip(rows).map(|(folder, rows)| {
-        let rows = arrow_select::take::take_record_batch(&content, &UInt32Array::from(rows)).map_err(broken)?;
+    let portions = folders.into_iter().zip(groups.rows()).map(|(folder, rows)| {
+        let rows = arrow_select::take::take_record_batch(&content, &rows).map_err(broken)?;
         Ok(Portion { folder, rows })
     });
     // Values that differ may have one text (an empty text and none, for example): then they share the folder and are two portions of it.
@@ -98,91 +95,14 @@ fn broken(e: arrow_schema::ArrowError) -> Error {
     Error::internal("a batch cannot be divided").source(e)
 }
 
-/// Of each row the number of its group, and of each group the first row.
-fn group(batch: &RecordBatch, by: &[String]) -> Result<(Vec<u32>, Vec<usize>)> {
-    let mut groups = vec![0_u32; batch.num_rows()];
-    let mut firsts = vec![0];
-    for name in by {
-        let column = batch.column_by_name(name).ok_or_else(|| Error::internal(format!("column `{name}` was checked and is gone")))?;
-        firsts = refine(column, &mut groups)?;
-    }
-    Ok((groups, firsts))
-}
-
-/// Splits groups by the values of one more column.
-fn refine(column: &ArrayRef, groups: &mut [u32]) -> Result<Vec<usize>> {
-    macro_rules! native {
-        ($($t:ty),*) => {
-            match column.data_type() {
-                $(t if *t == <$t as arrow_array::types::ArrowPrimitiveType>::DATA_TYPE => {
-                    let values = column.as_primitive::<$t>().values();
-                    return Ok(split(column, groups, |i| values[i]));
-                })*
-                _ => {}
-            }
-        };
-    }
-    native!(Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
-    Ok(match column.data_type() {
-        DataType::Boolean => {
-            let values = column.as_boolean();
-            split(column, groups, |i| values.value(i))
-        }
-        DataType::Utf8 => {
-            let values = column.as_string::<i32>();
-            split(column, groups, |i| values.value(i))
-        }
-        DataType::LargeUtf8 => {
-            let values = column.as_string::<i64>();
-            split(column, groups, |i| values.value(i))
-        }
-        DataType::Utf8View => {
-            let values = column.as_string_view();
-            split(column, groups, |i| values.value(i))
-        }
-        DataType::Decimal128(..) => {
-            let values = column.as_primitive::<Decimal128Type>().values();
-            split(column, groups, |i| values[i])
-        }
-        DataType::Date32 => {
-            let values = column.as_primitive::<arrow_array::types::Date32Type>().values();
-            split(column, groups, |i| values[i])
-        }
-        DataType::Timestamp(..) => {
-            let values = arrow_cast::cast(column, &DataType::Int64).map_err(broken)?;
-            let values = values.as_primitive::<Int64Type>().values();
-            split(column, groups, |i| values[i])
-        }
-        other => return Err(Error::internal(format!("a column of {other} was checked to fit folders"))),
-    })
-}
-
-fn split<K: Hash + Eq + Copy>(column: &ArrayRef, groups: &mut [u32], key: impl Fn(usize) -> K) -> Vec<usize> {
-    let mut seen: HashMap<(u32, Option<K>), u32> = HashMap::new();
-    let mut firsts = Vec::new();
-    // Neighbours are mostly alike: then nothing is looked up.
-    let mut last: Option<((u32, Option<K>), u32)> = None;
-    for (row, group) in groups.iter_mut().enumerate() {
-        let at = (*group, column.is_valid(row).then(|| key(row)));
-        *group = match last {
-            Some((before, number)) if before == at => number,
-            _ => {
-                let number = *seen.entry(at).or_insert_with(|| {
-                    firsts.push(row);
-                    firsts.len() as u32 - 1
-                });
-                last = Some((at, number));
-                number
-            }
-        };
-    }
-    firsts
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| Error::internal(format!("column `{name}` was checked and is gone")))
 }
 
 fn folder_of(batch: &RecordBatch, by: &[String], row: usize) -> Result<String> {
     let mut out = String::new();
     for name in by {
-        let column = batch.column_by_name(name).ok_or_else(|| Error::internal(format!("column `{name}` was checked and is gone")))?;
+        let column = column(batch, name)?;
         if !out.is_empty() {
             out.push('/');
         }
@@ -210,6 +130,8 @@ fn text(column: &ArrayRef, row: usize) -> Result<String> {
 mod tests {
     use std::sync::Arc;
 
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
     use arrow_array::{Date32Array, Int64Array, StringArray, TimestampMicrosecondArray};
     use arrow_schema::Field;
 
