@@ -33,6 +33,7 @@ pub mod ordered;
 pub mod parquet;
 pub mod pinned;
 pub mod raw;
+mod sample;
 pub mod text;
 pub mod tree;
 pub mod values;

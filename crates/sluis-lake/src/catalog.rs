@@ -12,8 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sluis_core::{Error, ErrorKind, Result};
-
-use crate::work::blocking;
+use sluis_storage::blocking::blocking;
 
 /// The namespace of tables whose name has one part.
 pub const DEFAULT_NAMESPACE: &str = "default";

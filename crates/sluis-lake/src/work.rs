@@ -1,21 +1,6 @@
-//! Small things of the whole crate: work away from the async threads, errors of the iceberg crate, a stable hash.
+//! Small things of the whole crate: errors of the iceberg crate, a stable hash.
 
-use sluis_core::{Error, ErrorKind, Result};
-
-/// Runs work away from the async threads; in place where there is no tokio (the simulator) or this thread may block.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    if sluis_core::blocking::allowed() {
-        return Ok(work());
-    }
-    match tokio::runtime::Handle::try_current() {
-        Err(_) => Ok(work()),
-        Ok(handle) => match handle.spawn_blocking(work).await {
-            Ok(done) => Ok(done),
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
-        },
-    }
-}
+use sluis_core::{Error, ErrorKind};
 
 /// An error of the iceberg crate where our own input caused it: a bug.
 pub fn broken(what: &'static str) -> impl Fn(iceberg::Error) -> Error {

@@ -17,15 +17,15 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::spec::{Schema, Struct};
 use sluis_core::{Attempt, Committable, Error, Result, SinkWriter, WriteBatch};
 use sluis_storage::StagedWriter;
+use sluis_storage::blocking::blocking;
 
-use crate::encode::FileEncoder;
+use crate::encode::DataEncoder;
 use crate::facts::Facts;
 use crate::lake::Version;
 use crate::partition::{Portion, divide};
 use crate::schema;
 use crate::table::{Mode, Prepared, Table};
 use crate::upsert::{Keys, Repeats, partition_follows};
-use crate::work::blocking;
 
 /// Files finished at once: uploads and syncs wait for each other's latency.
 const AT_ONCE: usize = 8;
@@ -47,7 +47,7 @@ impl Default for Limits {
 
 /// A file being written.
 pub struct Output {
-    encoder: FileEncoder,
+    encoder: DataEncoder,
     staged: Box<dyn StagedWriter>,
     /// Encoded, and on its way while the next rows are encoded.
     pending: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Output {
 impl Output {
     /// Begins a file of `columns`.
     pub async fn begin(table: &Table, columns: &SchemaRef, identity: Facts) -> Result<Output> {
-        let encoder = FileEncoder::new(columns, &table.properties())?;
+        let encoder = DataEncoder::new(columns, table.properties())?;
         let staged = table.lake.storage().create(&table.lake.path(&identity.path)?).await?;
         Ok(Output { encoder, staged, pending: Vec::new(), identity, sent: 0 })
     }

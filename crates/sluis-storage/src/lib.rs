@@ -4,6 +4,7 @@
 //! files staged invisibly and durably, and published by a repeatable step. Readers and Iceberg metadata use the same places.
 //! Deliberately not here: formats, patterns, pipelines.
 
+pub mod blocking;
 pub mod conformance;
 pub mod connection;
 pub mod http;

@@ -87,19 +87,8 @@ fn entry(path: String, meta: &Metadata) -> Entry {
     Entry { path, size: meta.len(), modified: modified(meta), etag: None }
 }
 
-/// Runs blocking work away from the async threads; in place where there is no tokio, or where the thread may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    if sluis_core::blocking::allowed() {
-        return work();
-    }
-    match tokio::runtime::Handle::try_current() {
-        Err(_) => work(),
-        Ok(handle) => match handle.spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
-        },
-    }
+    crate::blocking::blocking(work).await?
 }
 
 #[async_trait]

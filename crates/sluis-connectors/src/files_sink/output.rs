@@ -5,20 +5,9 @@
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use sluis_core::{Encoder, Error, ErrorKind, Result};
+use sluis_core::{Encoder, Result};
+use sluis_storage::blocking::blocking;
 use sluis_storage::{StagedFile, StagedWriter};
-
-/// Runs work away from the async threads; in place where there is no tokio (the simulator).
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    match tokio::runtime::Handle::try_current() {
-        Err(_) => Ok(work()),
-        Ok(handle) => match handle.spawn_blocking(work).await {
-            Ok(done) => Ok(done),
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
-        },
-    }
-}
 
 /// What a file is known by, beside its bytes.
 #[derive(Debug, Clone)]

@@ -14,13 +14,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use sluis_core::columns::{align, unite};
 use sluis_core::{Attempt, Committable, Error, ErrorKind, Result, SinkWriter, WriteBatch};
 use sluis_formats::archive::Archive;
+use sluis_storage::blocking::blocking;
 
 use super::commit::Handle;
 use super::config::Mode;
 use super::divide::{Portion, divide};
 use super::layout::Fill;
 use super::naming::{Names, below};
-use super::output::{Label, Output, blocking};
+use super::output::{Label, Output};
 use super::sink::Target;
 
 /// The column that says which file a row is from, for `raw`.

@@ -18,12 +18,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt};
-use sluis_core::columns::unite;
+use futures::stream::{BoxStream, StreamExt};
 use sluis_core::registry::Problem;
-use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
+use sluis_core::{Decoded, Error, FileFormat, FormatDef, RawFile, ReadOptions, Result};
 
 use self::config::{AvroRead, AvroWrite};
 use self::container::{Container, Header, MAGIC};
@@ -32,6 +31,7 @@ use crate::compress::Compression;
 use crate::compress::unpack::Unpacked;
 use crate::def::{config_of, lenient, merged_schema, sniff_magic};
 use crate::ordered::{Cutter, units_in_order};
+use crate::sample::united;
 
 /// `avro:`.
 pub static AVRO: FormatDef = FormatDef {
@@ -59,9 +59,6 @@ struct Avro {
 /// Bytes of blocks that are decoded together, as stored, and their rows.
 const TOGETHER: usize = 256 * 1024;
 const ROWS_TOGETHER: u64 = 64 * 1024;
-/// Files looked at at once.
-const AT_ONCE: usize = 16;
-
 #[async_trait]
 impl FileFormat for Avro {
     fn name(&self) -> &'static str {
@@ -70,18 +67,7 @@ impl FileFormat for Avro {
 
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
         let files: Vec<_> = sample.iter().cloned().map(|f| columns(f, self.max_block)).collect();
-        let mut found = stream::iter(files).buffered(AT_ONCE);
-        let mut all: SchemaRef = known.cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
-        while let Some(columns) = found.next().await {
-            match columns {
-                Ok(Some(columns)) => all = unite(&all, &columns),
-                Ok(None) => {}
-                // Reading will say what is wrong with it.
-                Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(all)
+        united(files, known).await
     }
 
     async fn read(&self, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<BoxStream<'static, Result<Decoded>>> {

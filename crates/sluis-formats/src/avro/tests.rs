@@ -5,7 +5,7 @@ use arrow_schema::{Field, Schema};
 use serde_json::json;
 use sluis_core::columns::type_name;
 use sluis_core::registry::FileHead;
-use sluis_core::{Decoded, RejectReason};
+use sluis_core::{Decoded, ErrorKind, RejectReason};
 
 use super::encode::put_long;
 use super::*;

@@ -23,7 +23,6 @@ use orc_rust::stripe::Stripe;
 use orc_rust::{ArrowSchemaOptions, TimestampPrecision};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sluis_core::columns::unite;
 use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result, panics};
 use tokio::task::JoinError;
 
@@ -35,6 +34,7 @@ use crate::def::{config_of, sniff_magic};
 use crate::ordered::{Cutter, units_in_order, until_error};
 use crate::parquet::window::Windows;
 use crate::pinned::fit;
+use crate::sample::united;
 
 /// `orc:`.
 pub static ORC: FormatDef = FormatDef {
@@ -58,9 +58,6 @@ pub struct OrcRead {}
 
 struct Orc;
 
-/// Footers read at once.
-const AT_ONCE: usize = 16;
-
 #[async_trait]
 impl FileFormat for Orc {
     fn name(&self) -> &'static str {
@@ -68,19 +65,8 @@ impl FileFormat for Orc {
     }
 
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
-        let files: Vec<_> = sample.iter().cloned().map(load).collect();
-        let mut found = stream::iter(files).buffered(AT_ONCE);
-        let mut all: SchemaRef = known.cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
-        while let Some(loaded) = found.next().await {
-            match loaded {
-                Ok(Some(file)) if file.metadata.number_of_rows() > 0 => all = unite(&all, &Schema::new(normal_fields(file.schema.fields()))),
-                Ok(_) => {}
-                // Reading will say what is wrong with it.
-                Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(all)
+        let files: Vec<_> = sample.iter().cloned().map(columns).collect();
+        united(files, known).await
     }
 
     async fn read(&self, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<BoxStream<'static, Result<Decoded>>> {
@@ -98,6 +84,12 @@ impl FileFormat for Orc {
         let rows = rows.chain(stream::once(async move { file.verify().await }).filter_map(|r| std::future::ready(r.err().map(Err))));
         Ok(until_error(rows.map(move |item| item.map_err(|e| in_file(e, &path)))))
     }
+}
+
+/// The file's columns; `None` if it has no rows.
+async fn columns(file: Arc<dyn RawFile>) -> Result<Option<SchemaRef>> {
+    let loaded = load(file).await?.filter(|file| file.metadata.number_of_rows() > 0);
+    Ok(loaded.map(|file| Arc::new(Schema::new(normal_fields(file.schema.fields())))))
 }
 
 fn in_file(e: Error, path: &str) -> Error {

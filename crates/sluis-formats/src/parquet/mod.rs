@@ -1,4 +1,4 @@
-//! Parquet, by the `parquet` crate: a reader over ranges of bytes, and an encoder that works on several columns at once.
+//! Parquet, by the `parquet` crate: a reader over ranges of bytes; written by the crate `sluis-parquet`.
 //!
 //! Deliberately not here: the format itself. Guarantees: types are normalised (`cast.rs`) and then cast to the pinned schema without loss;
 //! a damaged file is `CorruptInput`, also where its metadata lie; memory is bounded by windows of bytes and by
@@ -8,20 +8,19 @@ pub mod config;
 pub mod encode;
 pub mod pages;
 pub mod read;
-pub mod repeats;
 pub mod window;
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt};
-use sluis_core::columns::unite;
+use futures::stream::{BoxStream, StreamExt};
 use sluis_core::registry::Problem;
-use sluis_core::{Decoded, Error, ErrorKind, FileFormat, FormatDef, RawFile, ReadOptions, Result};
+use sluis_core::{Decoded, Error, FileFormat, FormatDef, RawFile, ReadOptions, Result};
 
 use self::config::{ParquetRead, ParquetWrite};
 use crate::def::{config_of, lenient, merged_schema, sniff_magic};
+use crate::sample::united;
 
 /// `parquet:`.
 pub static PARQUET: FormatDef = FormatDef {
@@ -46,9 +45,6 @@ struct Parquet {
     max_page: u64,
 }
 
-/// Footers read at once.
-const AT_ONCE: usize = 16;
-
 #[async_trait]
 impl FileFormat for Parquet {
     fn name(&self) -> &'static str {
@@ -57,18 +53,7 @@ impl FileFormat for Parquet {
 
     async fn infer(&self, sample: &[Arc<dyn RawFile>], known: Option<&SchemaRef>) -> Result<SchemaRef> {
         let files: Vec<_> = sample.iter().cloned().map(read::columns).collect();
-        let mut found = stream::iter(files).buffered(AT_ONCE);
-        let mut all: SchemaRef = known.cloned().unwrap_or_else(|| Arc::new(Schema::empty()));
-        while let Some(columns) = found.next().await {
-            match columns {
-                Ok(Some(columns)) => all = unite(&all, &columns),
-                Ok(None) => {}
-                // Reading will say what is wrong with it.
-                Err(e) if matches!(e.kind(), ErrorKind::CorruptInput | ErrorKind::SourceChanged) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(all)
+        united(files, known).await
     }
 
     async fn read(&self, file: Arc<dyn RawFile>, options: &ReadOptions) -> Result<BoxStream<'static, Result<Decoded>>> {

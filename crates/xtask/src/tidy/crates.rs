@@ -14,10 +14,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("sluis-config", &["sluis-core"]),
     ("sluis-dev", &["sluis-core"]),
     ("sluis-storage", &["sluis-core"]),
-    ("sluis-formats", &["sluis-core"]),
+    ("sluis-parquet", &["sluis-core"]),
+    ("sluis-formats", &["sluis-core", "sluis-parquet"]),
     ("sluis-engine", &["sluis-core"]),
     ("sluis-sql", &["sluis-core"]),
-    ("sluis-lake", &["sluis-core", "sluis-storage"]),
+    ("sluis-lake", &["sluis-core", "sluis-parquet", "sluis-storage"]),
     ("sluis-connectors", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-lake"]),
     ("sluis-testkit", &["sluis-core", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-dev"]),
     (
@@ -44,8 +45,8 @@ const ONLY: [(&str, &[&str]); 11] = [
     ("toml", &["sluis-dev"]),
 ];
 /// Whose tests may not link DataFusion, directly or not: a minute is the budget of their inner loop.
-const WITHOUT_DATAFUSION: [&str; 8] =
-    ["sluis-core", "sluis-config", "sluis-dev", "sluis-storage", "sluis-formats", "sluis-engine", "sluis-lake", "sluis-connectors"];
+const WITHOUT_DATAFUSION: [&str; 9] =
+    ["sluis-core", "sluis-config", "sluis-dev", "sluis-storage", "sluis-parquet", "sluis-formats", "sluis-engine", "sluis-lake", "sluis-connectors"];
 /// One version of each in the whole tree.
 const ONE_VERSION: [&str; 6] = ["arrow-array", "arrow-schema", "parquet", "datafusion", "object_store", "reqwest"];
 
